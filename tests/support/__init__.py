@@ -1,0 +1,1 @@
+"""What tests share: clocks that are moved by hand, and the checks of the project's own rules."""
