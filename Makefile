@@ -47,7 +47,7 @@ types: $(HAS_DEV) ## mypy, strict
 	$(BIN)/mypy gateway tests/support
 
 imports: $(HAS_DEV) ## Layers, purity, cycles
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 rules: $(HAS_DEV) ## House rules and docs
 	$(BIN)/pytest -q tests/test_house_rules.py tests/test_docs.py
