@@ -1,0 +1,202 @@
+"""The nouns that every plane shares, and the one place in `core` that turns them into JSON and back.
+
+Weights and hash buckets are integers on a line of `LINE` points (0.001 % each), so that no float ever decides
+who is assigned where. Times are seconds since the epoch, money is in micro-dollars.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import msgspec
+
+from gateway.core.spec import Lists, MigrationSpec
+
+T = TypeVar("T")
+
+LINE = 100_000
+"""Points on the assignment line; 1 % is 1 000 of them."""
+
+
+class Arm(StrEnum):
+    """The two sides of a migration."""
+
+    control = "control"
+    candidate = "candidate"
+
+
+class Reason(StrEnum):
+    """Why a request was assigned to its arm; the closed set of `x-gateway-reason`."""
+
+    killed = "killed"
+    denied = "denied"
+    unservable = "unservable"
+    forced = "forced"
+    not_running = "not_running"
+    allowed_user = "allowed_user"
+    allowed_task = "allowed_task"
+    holdback = "holdback"
+    pinned = "pinned"
+    recorded = "recorded"
+    carried_over = "carried_over"
+    bucket = "bucket"
+    no_unit = "no_unit"
+    ungoverned = "ungoverned"
+
+
+class Phase(StrEnum):
+    """Where a migration stands."""
+
+    draft = "draft"
+    running = "running"
+    paused = "paused"
+    soaking = "soaking"
+    completed = "completed"
+    rolled_back = "rolled_back"
+
+
+class Outcome(StrEnum):
+    """How one governed request ended, as its caller saw it."""
+
+    ok = "ok"
+    refused = "refused"
+    client_error = "client_error"
+    upstream_error = "upstream_error"
+    stream_error = "stream_error"
+    truncated = "truncated"
+    empty = "empty"
+    timeout = "timeout"
+    disconnected = "disconnected"
+
+
+ERRORS = frozenset(
+    {Outcome.upstream_error, Outcome.stream_error, Outcome.truncated, Outcome.empty, Outcome.timeout}
+)
+"""The outcomes that count as `error` in gates."""
+
+
+class FallbackCause(StrEnum):
+    """Why control answered in the candidate's place; the closed set of `x-gateway-fallback`."""
+
+    rejected_by_model = "rejected_by_model"
+    overloaded = "overloaded"
+    rate_limited = "rate_limited"
+    server_error = "server_error"
+    not_found = "not_found"
+    timeout = "timeout"
+    connect = "connect"
+
+
+class RewriteClass(StrEnum):
+    """How safe a rewrite is: lossless, emulated, approximate (needs a prompt or app change), not servable."""
+
+    lossless = "L"
+    emulated = "E"
+    prompt = "P"
+    unservable = "X"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that was done to a request, or that keeps it from being served."""
+
+    rule: str
+    """Stable short name: `sampling`, `thinking`, `effort`, `display`, `max_tokens`, `prefill`, `forced_tool`,
+    …
+    """
+    rewrite_class: RewriteClass
+    sentence: str
+    """For people; never holds prompt text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Who is assigned: the value that is hashed, and the rung of the ladder it came from."""
+
+    kind: str
+    """`header`, `user`, `session`, `conversation` or `api_key`."""
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """The arm that a conversation began on."""
+
+    arm: Arm
+    run: int
+    """The run in which it began; 0 before the first start."""
+    ruleset: str
+    """Version of the rewriting rules that this conversation keeps to its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationState:
+    """Everything the fleet must agree on about one migration. Written only by compare-and-set on (version,
+    epoch).
+    """
+
+    name: str
+    phase: Phase = Phase.draft
+    reason: str = ""
+    """Sub-state: paused `user|inconclusive|approval|freeze|no_data`, rolled_back `automatic|user|emergency`.
+    """
+    stage_index: int = 0
+    weight: int = 0
+    """Candidate's share of the line while running, paused or soaking, in points of `LINE`."""
+    run: int = 0
+    """Counts starts; part of the hash, so a new run draws new people."""
+    version: int = 0
+    """Counts writes, from 1; 0 means never written."""
+    epoch: int = 0
+    """Fencing epoch of the last write that took one (lease gained, start, restart, emergency)."""
+    spec: MigrationSpec | None = None
+    """The run's own copy of the configuration; file edits apply to the next run."""
+    lists: Lists | None = None
+    """Lists as last set through the API; None: the file's."""
+    stage_entered_at: float = 0.0
+    updated_at: float = 0.0
+    updated_by: str = ""
+    evicted_run: int = 0
+    """Candidate pins and records of this run and all before it are void."""
+    draining: bool = False
+    """Rolled back with `drain`: conversations that began on the candidate may finish there."""
+
+    @property
+    def killed(self) -> bool:
+        """True from an emergency rollback until a new run."""
+        return self.phase is Phase.rolled_back and self.reason == "emergency"
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """What makes one state newer than another: (epoch, version)."""
+        return (self.epoch, self.version)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the append-only audit log."""
+
+    at: float
+    by: str
+    verb: str
+    reason: str
+    before: dict[str, Any]
+    after: dict[str, Any]
+    evidence: dict[str, Any] = field(default_factory=dict)
+    seq: int = 0
+    """1, 2, … per migration; given by the store."""
+
+
+def to_json(value: object) -> bytes:
+    """Encode nouns (dataclasses, enums, plain containers) as compact JSON."""
+    return msgspec.json.encode(value)
+
+
+def from_json(data: bytes | str, kind: type[T]) -> T:
+    """Decode `data` as `kind`; raises ValueError naming the path when it does not fit."""
+    return msgspec.json.decode(data, type=kind, strict=False)
+
+
+def parse_json(data: bytes | str) -> Any:
+    """Decode any JSON; raises ValueError."""
+    return msgspec.json.decode(data)

@@ -1,0 +1,118 @@
+"""Every error the gateway raises on purpose, in one shallow tree.
+
+    GatewayError                    500  api_error
+    ├── BadRequest                  400  invalid_request_error
+    ├── Unauthenticated             401  authentication_error
+    ├── Forbidden                   403  permission_error
+    ├── NotFound                    404  not_found_error
+    ├── Conflict                    409  conflict_error
+    │   └── StaleWrite              409  conflict_error     somebody wrote first
+    ├── TooLarge                    413  request_too_large
+    ├── Unavailable                 503  overloaded_error   draining, no store for a write
+    │   └── StoreUnavailable        503  overloaded_error
+    ├── UpstreamError               502  api_error
+    │   ├── ConnectFailed           502  api_error          no connection, nothing was sent
+    │   ├── UpstreamTimeout         504  timeout_error      no first byte in time
+    │   └── UpstreamBroken          502  api_error          the connection ended inside an answer
+    └── ConfigError                 exit code 2             a document or setting does not validate
+
+Rules: a message is written for the person who receives it (what is wrong, where, what to do) and never holds
+a credential or any text of a prompt; `kind` is the `error.type` of the Messages API's envelope and a closed
+set.
+"""
+
+
+class GatewayError(Exception):
+    """Base of the tree. `message` reaches clients; anything else goes to the log as `__cause__`."""
+
+    status: int = 500
+    kind: str = "api_error"
+    retryable: bool = False
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class BadRequest(GatewayError):
+    """The request cannot be understood or is not allowed to say what it says."""
+
+    status = 400
+    kind = "invalid_request_error"
+
+
+class Unauthenticated(GatewayError):
+    """No credential, or one that is not known."""
+
+    status = 401
+    kind = "authentication_error"
+
+
+class Forbidden(GatewayError):
+    """A known caller whose role is too small."""
+
+    status = 403
+    kind = "permission_error"
+
+
+class NotFound(GatewayError):
+    """No such migration, model or path."""
+
+    status = 404
+    kind = "not_found_error"
+
+
+class Conflict(GatewayError):
+    """The present state does not allow this, and the message says why."""
+
+    status = 409
+    kind = "conflict_error"
+
+
+class StaleWrite(Conflict):
+    """A compare-and-set lost: the state moved on, or the writer's fencing epoch is old."""
+
+
+class TooLarge(GatewayError):
+    """The body is over the limit, before or after decoding."""
+
+    status = 413
+    kind = "request_too_large"
+
+
+class Unavailable(GatewayError):
+    """Not now: try again, or ask another replica."""
+
+    status = 503
+    kind = "overloaded_error"
+    retryable = True
+
+
+class StoreUnavailable(Unavailable):
+    """The store did not answer in time."""
+
+
+class UpstreamError(GatewayError):
+    """The upstream failed before an answer could be given."""
+
+    status = 502
+    retryable = True
+
+
+class ConnectFailed(UpstreamError):
+    """No connection to the upstream; not one byte of the request was sent."""
+
+
+class UpstreamTimeout(UpstreamError):
+    """The upstream sent no first byte in time."""
+
+    status = 504
+    kind = "timeout_error"
+
+
+class UpstreamBroken(UpstreamError):
+    """The upstream's connection ended before its answer did."""
+
+
+class ConfigError(GatewayError):
+    """A configuration document or setting does not validate; the message names the path and the reason."""

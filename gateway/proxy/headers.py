@@ -1,0 +1,78 @@
+"""Which headers travel, in which direction.
+
+Everything does, unknown ones included, except: hop-by-hop headers (RFC 9110 §7.6.1, and whatever `connection`
+names), `host` and framing, which each hop makes anew, and our own `x-gateway-*`, which are for us on the way
+in and ours alone on the way out.
+"""
+
+from collections.abc import Iterable, Mapping
+
+RawHeaders = list[tuple[bytes, bytes]]
+
+_HOP_BY_HOP = frozenset(
+    {
+        b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection",
+        b"te", b"trailer", b"trailers", b"transfer-encoding", b"upgrade", b"http2-settings",
+    }
+)  # fmt: skip
+_MADE_ANEW = frozenset({b"host", b"content-length", b"expect"})
+_CREDENTIALS = (b"x-api-key", b"authorization")
+OURS = b"x-gateway-"
+
+
+def get(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str:
+    """Return the first value of `name` (lower case) as text, or an empty string."""
+    for key, value in headers:
+        if key == name:
+            return value.decode("latin-1").strip()
+    return ""
+
+
+def to_upstream(headers: Iterable[tuple[bytes, bytes]], *, api_key: str | None) -> RawHeaders:
+    """Return a request's headers for the upstream; `api_key` replaces the caller's credential where one is
+    set.
+    """
+    kept = _travelling(headers)
+    if api_key is None:
+        return kept
+    kept = [pair for pair in kept if pair[0] not in _CREDENTIALS]
+    kept.append((b"x-api-key", api_key.encode()))
+    return kept
+
+
+def decoded(headers: RawHeaders) -> RawHeaders:
+    """Return request headers for a body that is no longer compressed and an answer that must not be."""
+    kept = [pair for pair in headers if pair[0] not in (b"content-encoding", b"accept-encoding")]
+    kept.append((b"accept-encoding", b"identity"))
+    return kept
+
+
+def to_client(headers: Iterable[tuple[bytes, bytes]], *, length: int | None) -> RawHeaders:
+    """Return an answer's headers for the client; `length` is the body's where it is known."""
+    kept = _travelling(headers)
+    if length is not None:
+        kept.append((b"content-length", str(length).encode()))
+    return kept
+
+
+def ours(values: Mapping[str, str]) -> RawHeaders:
+    """Return our own response headers; a value holds nothing that would end a header line."""
+    return [
+        (OURS + name.encode(), "".join(c if " " <= c <= "~" else "?" for c in value).encode())
+        for name, value in values.items()
+    ]
+
+
+def _travelling(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
+    pairs = [(name.lower(), value) for name, value in headers]
+    named = {
+        token.strip().lower() for name, value in pairs if name == b"connection" for token in value.split(b",")
+    }
+    return [
+        pair
+        for pair in pairs
+        if pair[0] not in _HOP_BY_HOP
+        and pair[0] not in _MADE_ANEW
+        and pair[0] not in named
+        and not pair[0].startswith(OURS)
+    ]

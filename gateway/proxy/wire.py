@@ -1,0 +1,388 @@
+"""The HTTP/1.1 client of the data path: a keep-alive pool over asyncio and httptools, and nothing more.
+
+Why not a ready-made client: the data path spends its time here, and a general client costs 12 to 30 times as
+much CPU per request (docs/decisions). The seam is `Wire.send`, which gives an `Exchange`: status, headers and
+a body that is read as it arrives, with backpressure down to the socket. Foreign exceptions end here: what
+leaves this module is ConnectFailed (nothing was sent), UpstreamTimeout (no first byte in time),
+UpstreamBroken (the connection ended inside an answer) or whatever `before_send` raised.
+
+A connection that the upstream closed while it was idle is found when it is used again: if not one byte of an
+answer came back, the request goes out once more on a new connection. Nothing else is ever retried here.
+"""
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import cast
+from urllib.parse import urlsplit
+
+import httptools
+
+from gateway.errors import ConfigError, ConnectFailed, UpstreamBroken, UpstreamTimeout
+
+Headers = list[tuple[bytes, bytes]]
+BeforeSend = Callable[[], None]
+
+_HIGH_WATER = 256 * 1024
+_IDLE_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where requests go: the parsed base URL of an upstream."""
+
+    host: str
+    port: int
+    authority: bytes
+    prefix: bytes
+    tls: ssl.SSLContext | None
+
+    @classmethod
+    def parse(cls, url: str) -> "Origin":
+        """Parse an http or https base URL; raises ConfigError."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError(f"upstream url {parts.scheme}://… is not an http or https url with a host")
+        tls = ssl.create_default_context() if parts.scheme == "https" else None
+        port = parts.port or (443 if tls else 80)
+        shown = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        authority = f"{shown}:{parts.port}" if parts.port else shown
+        return cls(parts.hostname, port, authority.encode(), parts.path.rstrip("/").encode(), tls)
+
+
+class Exchange:
+    """One answer that is still arriving. Read it to its end or close it; both are safe to repeat."""
+
+    __slots__ = ("_connection", "headers", "status")
+
+    def __init__(self, connection: "_Connection") -> None:
+        self._connection: _Connection | None = connection
+        self.status = connection.status
+        self.headers: Headers = connection.headers
+
+    async def read(self, silence_s: float | None = None) -> bytes | None:
+        """Return the next bytes of the body, b"" at its end, None after `silence_s` without any.
+
+        Raises UpstreamBroken when the connection ended first.
+        """
+        if self._connection is None:
+            return b""
+        data = await self._connection.read(silence_s)
+        if data == b"":
+            self.close()
+        return data
+
+    async def read_all(self, limit: int) -> bytes:
+        """Return the whole body; raises UpstreamBroken where it is cut or longer than `limit` bytes."""
+        chunks: list[bytes] = []
+        size = 0
+        while chunk := await self.read():
+            size += len(chunk)
+            if size > limit:
+                self.close()
+                raise UpstreamBroken(f"the upstream's answer is longer than {limit} bytes")
+            chunks.append(chunk)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def close(self) -> None:
+        """Stop: a connection whose answer is not complete is dropped, so that the upstream stops working for
+        it.
+        """
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.release()
+
+
+class Wire:
+    """A pool of connections to one origin."""
+
+    def __init__(self, origin: Origin, *, connect_timeout_s: float, first_byte_timeout_s: float) -> None:
+        self.origin = origin
+        self._connect_timeout_s = connect_timeout_s
+        self._first_byte_timeout_s = first_byte_timeout_s
+        self._idle: deque[_Connection] = deque()
+        self.opened = 0
+        """Connections opened so far; shows whether they are reused."""
+
+    async def send(
+        self,
+        method: bytes,
+        target: bytes,
+        headers: Headers,
+        body: bytes | AsyncIterator[bytes],
+        *,
+        before_send: BeforeSend | None = None,
+    ) -> Exchange:
+        """Send one request and return when the head of its answer is there.
+
+        `headers` hold neither host nor framing. `before_send` is called with a connection in hand, right
+        before the first byte goes out; what it raises stops the request and is raised here.
+        """
+        head = self._head(method, target, headers, body)
+        while True:
+            connection, reused = await self._connection()
+            try:
+                if before_send is not None:
+                    before_send()
+                return await self._exchange(connection, method, head, body)
+            except _ClosedWhileIdle:
+                if not reused or not isinstance(body, bytes):
+                    raise UpstreamBroken("the upstream closed the connection without an answer") from None
+            except BaseException:
+                connection.release()
+                raise
+
+    def close(self) -> None:
+        """Drop the idle connections; those in use end with their exchange."""
+        while self._idle:
+            self._idle.pop().drop()
+
+    def _head(
+        self, method: bytes, target: bytes, headers: Headers, body: bytes | AsyncIterator[bytes]
+    ) -> bytes:
+        origin = self.origin
+        lines = [b"%b %b%b HTTP/1.1\r\nhost: %b\r\n" % (method, origin.prefix, target, origin.authority)]
+        lines += [b"%b: %b\r\n" % pair for pair in headers]
+        if not isinstance(body, bytes):
+            lines.append(b"transfer-encoding: chunked\r\n")
+        elif body or method not in (b"GET", b"HEAD", b"DELETE", b"OPTIONS"):
+            lines.append(b"content-length: %d\r\n" % len(body))
+        lines.append(b"\r\n")
+        return b"".join(lines)
+
+    async def _connection(self) -> "tuple[_Connection, bool]":
+        oldest = asyncio.get_running_loop().time() - _IDLE_S
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.usable and connection.idle_since > oldest:
+                return connection, True
+            connection.drop()
+        return await self._open(), False
+
+    async def _open(self) -> "_Connection":
+        origin, loop = self.origin, asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._connect_timeout_s):
+                _, protocol = await loop.create_connection(
+                    lambda: _Connection(self._idle),
+                    origin.host,
+                    origin.port,
+                    ssl=origin.tls,
+                    server_hostname=origin.host if origin.tls else None,
+                )
+        except TimeoutError:
+            raise ConnectFailed(
+                f"no connection to the upstream within {self._connect_timeout_s:g} s"
+            ) from None
+        except OSError as error:
+            raise ConnectFailed("the upstream cannot be reached") from error
+        self.opened += 1
+        return protocol
+
+    async def _exchange(
+        self, connection: "_Connection", method: bytes, head: bytes, body: bytes | AsyncIterator[bytes]
+    ) -> Exchange:
+        connection.begin(method)
+        if isinstance(body, bytes):
+            connection.write(head + body if len(body) < 65_536 else head)
+            if len(body) >= 65_536:
+                connection.write(body)
+        else:
+            await connection.stream(head, body)
+        try:
+            async with asyncio.timeout(self._first_byte_timeout_s):
+                await connection.head()
+        except TimeoutError:
+            raise UpstreamTimeout(
+                f"the upstream sent no first byte within {self._first_byte_timeout_s:g} s"
+            ) from None
+        return Exchange(connection)
+
+
+class _ClosedWhileIdle(Exception):
+    """The connection ended before one byte of an answer."""
+
+
+class _Connection(asyncio.Protocol):
+        """Send a body of unknown length; stops early where the upstream has answered or gone."""
+
+    def __init__(self, pool: "deque[_Connection]") -> None:
+        self._pool = pool
+        self._transport: asyncio.Transport | None = None
+        self._lost = False
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self.idle_since = 0.0
+        self._reset(b"")
+        self.complete = self._keep_alive = True
+
+    def _reset(self, method: bytes) -> None:
+        self._method = method
+        self._parser = httptools.HttpResponseParser(self)
+        self._chunks: deque[bytes] = deque()
+        self._buffered = 0
+        self._paused = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._head_done = False
+        self._answered = False
+        self._keep_alive = False
+        self._cut_short = False
+        self.complete = False
+        self.status = 0
+        self.headers: Headers = []
+
+    # --- what an exchange asks of it
+
+    @property
+    def usable(self) -> bool:
+        return (
+            self.complete
+            and not self._lost
+            and self._transport is not None
+            and not self._transport.is_closing()
+        )
+
+    def begin(self, method: bytes) -> None:
+        self._reset(method)
+        if self._lost:
+            raise _ClosedWhileIdle
+
+    def write(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+
+    async def stream(self, head: bytes, body: AsyncIterator[bytes]) -> None:
+        """Send a body of unknown length; stops early where the upstream has already answered or gone."""
+        self.write(head)
+        async for chunk in body:
+            if self._lost or self._head_done:
+                self._cut_short = True
+                return
+            if chunk:
+                self.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+                await self._writable.wait()
+        self.write(b"0\r\n\r\n")
+
+    async def head(self) -> None:
+        while not self._head_done:
+            if self._lost:
+                if self._answered:
+                    raise UpstreamBroken("the upstream's connection ended inside the head of an answer")
+                raise _ClosedWhileIdle
+            await self._wait(None)
+
+    async def read(self, silence_s: float | None) -> bytes | None:
+        while not self._chunks:
+            if self.complete:
+                return b""
+            if self._lost:
+                raise UpstreamBroken("the upstream's connection ended inside an answer")
+            if not await self._wait(silence_s):
+                return None
+        data = self._chunks.popleft() if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks.clear()
+        self._buffered = 0
+        if self._paused and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
+        return data
+
+    def release(self) -> None:
+        """Back to the pool when nothing is owed on it, else away."""
+        if self.usable and self._keep_alive and not self._chunks:
+            self.idle_since = asyncio.get_running_loop().time()
+            self._pool.append(self)
+        else:
+            self.drop()
+
+    def drop(self) -> None:
+        self._lost = True
+        if self._transport is not None:
+            self._transport.abort()
+        self._wake()
+
+    async def _wait(self, silence_s: float | None) -> bool:
+        """Wait for anything to happen; False when nothing did within `silence_s`."""
+        loop = asyncio.get_running_loop()
+        self._waiter = waiter = loop.create_future()
+        timer = loop.call_later(silence_s, self._wake) if silence_s is not None else None
+        before = (len(self._chunks), self.complete, self._lost, self._head_done)
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+            if timer is not None:
+                timer.cancel()
+        return before != (len(self._chunks), self.complete, self._lost, self._head_done)
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # --- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._answered = True
+        if self.complete:  # bytes that nobody asked for
+            self.drop()
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self.drop()
+        except httptools.HttpParserError:
+            self.drop()
+        self._wake()
+
+    def eof_received(self) -> None:
+        return None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.complete and self._head_done and self._until_close():
+            self.complete = True
+        self._lost = True
+        self._writable.set()
+        self._wake()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def _until_close(self) -> bool:
+        return not any(name.lower() in (b"content-length", b"transfer-encoding") for name, _ in self.headers)
+
+    # --- httptools callbacks
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._head_done:  # trailers are dropped
+            self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        self.status = self._parser.get_status_code()
+        if self.status < 200:
+            return
+        self._head_done = True
+        if self._method == b"HEAD":
+            self.complete = True
+
+    def on_body(self, body: bytes) -> None:
+        self._chunks.append(body)
+        self._buffered += len(body)
+        if self._buffered > _HIGH_WATER and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def on_message_complete(self) -> None:
+        if self.status < 200:  # 100 Continue and friends: the answer is still to come
+            self.status = 0
+            self.headers = []
+            return
+        self._keep_alive = self._parser.should_keep_alive() and not self._cut_short
+        self.complete = True

@@ -1,0 +1,62 @@
+"""Which headers travel."""
+
+from gateway.proxy import headers as hop
+
+
+def test_unknown_headers_travel_and_hop_by_hop_ones_do_not() -> None:
+    incoming = [
+        (b"host", b"gateway"),
+        (b"content-length", b"3"),
+        (b"connection", b"keep-alive, X-Secret-Hop"),
+        (b"x-secret-hop", b"1"),
+        (b"transfer-encoding", b"chunked"),
+        (b"anthropic-beta", b"never-heard-of-2027"),
+        (b"x-api-key", b"sk-x"),
+        (b"x-gateway-unit", b"alice"),
+        (b"x-stainless-retry-count", b"1"),
+    ]
+    assert hop.to_upstream(incoming, api_key=None) == [
+        (b"anthropic-beta", b"never-heard-of-2027"),
+        (b"x-api-key", b"sk-x"),
+        (b"x-stainless-retry-count", b"1"),
+    ]
+
+
+def test_an_upstream_key_replaces_whatever_credential_the_caller_brought() -> None:
+    incoming = [(b"x-api-key", b"mine"), (b"authorization", b"Bearer mine"), (b"accept", b"*/*")]
+    assert hop.to_upstream(incoming, api_key="theirs") == [(b"accept", b"*/*"), (b"x-api-key", b"theirs")]
+
+
+def test_a_decoded_body_goes_on_without_its_encoding_and_asks_for_a_plain_answer() -> None:
+    incoming = [(b"content-encoding", b"gzip"), (b"accept-encoding", b"br"), (b"accept", b"*/*")]
+    assert hop.decoded(incoming) == [(b"accept", b"*/*"), (b"accept-encoding", b"identity")]
+
+
+def test_an_answer_keeps_its_headers_twice_where_they_came_twice() -> None:
+    upstream = [
+        (b"Set-Cookie", b"a=1"),
+        (b"Set-Cookie", b"b=2"),
+        (b"Connection", b"close"),
+        (b"request-id", b"r"),
+    ]
+    assert hop.to_client(upstream, length=5) == [
+        (b"set-cookie", b"a=1"),
+        (b"set-cookie", b"b=2"),
+        (b"request-id", b"r"),
+        (b"content-length", b"5"),
+    ]
+
+
+def test_the_upstream_cannot_speak_in_our_name() -> None:
+    assert hop.to_client([(b"x-gateway-arm", b"candidate")], length=None) == []
+
+
+def test_a_value_of_ours_cannot_end_a_header_line() -> None:
+    assert hop.ours({"served-model": "a\r\nset-cookie: x"}) == [
+        (b"x-gateway-served-model", b"a??set-cookie: x")
+    ]
+
+
+def test_the_first_value_of_a_header_is_read_as_text() -> None:
+    assert hop.get([(b"a", b" caf\xe9 "), (b"a", b"2")], b"a") == "café"
+    assert hop.get([], b"a") == ""
