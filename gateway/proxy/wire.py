@@ -206,7 +206,7 @@ class _ClosedWhileIdle(Exception):
 
 
 class _Connection(asyncio.Protocol):
-        """Send a body of unknown length; stops early where the upstream has answered or gone."""
+    """One connection with at most one exchange at a time; back in the pool after a whole answer."""
 
     def __init__(self, pool: "deque[_Connection]") -> None:
         self._pool = pool
