@@ -1,0 +1,338 @@
+"""Every Prometheus series of the gateway, and the closed set of values that each label may take.
+
+Rules: a label holds a migration's name from the configuration or a member of a set written down here or in
+`core`; whatever else comes in is counted as `other`, so no user, key or text of a caller can become a series.
+Everything is booked to the assigned arm; `served` says who answered. Methods are named after what happened.
+
+Several workers of one `serve` share a directory, where each keeps files of its numbers, and whoever is
+scraped adds them up. Its path must stand in the environment before a worker imports this module, because that
+is when prometheus_client looks: the parent makes the directory with `share` and hands the result to its
+workers. Of a gauge that the workers agree on, the newest value counts; of one that each has for itself, the
+sum or the worst. What a worker that died had counted stays, what it had gauged goes.
+"""
+
+import os
+import platform
+import re
+from collections.abc import Container, Iterable
+from pathlib import Path
+from typing import Generic, Literal, TypeVar
+
+from prometheus_client import (
+    CONTENT_TYPE_PLAIN_0_0_4,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.values import ValueClass
+
+from gateway import __version__
+from gateway.core.assign import served_weight
+from gateway.core.gates import Verdict
+from gateway.core.rollout import percent
+from gateway.core.spec import Gates
+from gateway.core.types import (
+    Arm,
+    Change,
+    FallbackCause,
+    MigrationState,
+    Outcome,
+    Phase,
+    Reason,
+    RewriteClass,
+)
+from gateway.core.usage import Usage
+from gateway.errors import ConfigError
+
+DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+"""Names the directory that workers share; unset: this process is alone."""
+
+OTHER = "other"
+ARMS = frozenset(arm.value for arm in Arm)
+TOKEN_KINDS = frozenset({"input", "output", "cache_read", "cache_write", "thinking"})
+RULES = frozenset({
+    "context", "display", "effort", "forced_tool", "max_tokens", "model", "prefill", "sampling", "thinking",
+})  # fmt: skip
+"""What is done to a request, or keeps it from being served."""
+GATES = frozenset({*Gates().breaker, *Gates().rollback, *Gates().hold})
+STORE_OPERATIONS = frozenset({
+    "acquire_lease", "append", "changed", "close", "commit", "counts", "deregister", "enrolled", "events",
+    "load", "next_epoch", "open", "put_counts", "raise_epoch", "recall", "release_lease", "remember",
+    "renew_lease", "replicas", "report", "restore", "secret",
+})  # fmt: skip
+
+DURATION_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
+FIRST_TOKEN_BUCKETS = (0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 30, 60, 120, 300, 600)
+OVERHEAD_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+M = TypeVar("M", Counter, Gauge, Histogram)
+Merge = Literal["livesum", "livemin", "livemax", "livemostrecent"]
+"""How the gauges of several workers become one; `live` leaves out those that have died."""
+
+
+class _Series(Generic[M]):
+    """One metric's children, each made once and then found by its label values."""
+
+    __slots__ = ("_allowed", "_children", "_metric")
+
+    def __init__(self, metric: M, allowed: tuple[Container[str], ...]) -> None:
+        self._metric: M = metric
+        self._allowed = allowed
+        self._children: dict[tuple[str, ...], M] = {}
+
+    def __call__(self, *values: str) -> M:
+        """Return the child with these label values, in the order of its labels."""
+        child = self._children.get(values)
+        if child is None:
+            known = zip(values, self._allowed, strict=True)
+            values = tuple(str(value) if value in allowed else OTHER for value, allowed in known)
+            child = self._children.get(values)
+            if child is None:
+                child = self._metric.labels(*values) if values else self._metric
+                self._children[values] = child
+        return child
+
+
+class Metrics:
+    """What this process counts, and the page that says it for all workers."""
+
+    def __init__(self, migrations: Iterable[str] = ()) -> None:
+        """Start at zero; `migrations` are the configured names."""
+        self._directory = os.environ.get(DIRECTORY_VARIABLE)
+        if self._directory is not None and not ValueClass._multiprocess:
+            raise ConfigError(f"{DIRECTORY_VARIABLE} must be set before the process starts")
+        self._registry = CollectorRegistry()
+        self._names: set[str] = set(migrations)
+        self._make_request_series()
+        self._make_rollout_series()
+        build = Gauge(
+            "gateway_build_info",
+            "The version that runs.",
+            ["version", "python"],
+            registry=self._registry,
+            multiprocess_mode="livemax",
+        )
+        build.labels(__version__, platform.python_version()).set(1)
+
+    def _make_request_series(self) -> None:
+        where = {"migration": self._names, "arm": ARMS}
+        served = {**where, "served": ARMS}
+        self._requests = self._counter(
+            "requests_total", "Governed requests that ended.", **served, outcome=frozenset(Outcome)
+        )
+        self._duration = self._histogram(
+            "request_duration_seconds", "From head to last byte.", DURATION_BUCKETS, **where
+        )
+        self._first_token = self._histogram(
+            "time_to_first_token_seconds", "From head to the first byte sent.", FIRST_TOKEN_BUCKETS, **where
+        )
+        self._overhead = self._histogram(
+            "overhead_seconds", "What the gateway adds before it sends.", OVERHEAD_BUCKETS, **where
+        )
+        self._tokens = self._counter("tokens_total", "Tokens of answers.", **served, kind=TOKEN_KINDS)
+        self._cost = self._counter("cost_usd_total", "Cost of answers at list prices.", **served)
+        self._fallbacks = self._counter(
+            "fallbacks_total",
+            "Requests that control answered in the candidate's place.",
+            migration=self._names,
+            cause=frozenset(FallbackCause),
+        )
+        self._rewrites = self._counter(
+            "rewrites_total",
+            "Changes made so that a model accepts a request.",
+            **{"migration": self._names, "rule": RULES, "class": frozenset(RewriteClass)},
+        )
+        self._unservable = self._counter(
+            "unservable_total", "Requests kept on control.", migration=self._names, rule=RULES
+        )
+        self._assignments = self._counter(
+            "assignments_total",
+            "Why requests got their arm.",
+            migration=self._names,
+            reason=frozenset(Reason),
+        )
+        self._passthrough = self._counter(
+            "passthrough_total", "Requests that no migration governs.", outcome=frozenset(Outcome)
+        )
+        self._in_flight = self._gauge("in_flight", "Requests being served.", "livesum")
+
+    def _make_rollout_series(self) -> None:
+        newest: Merge = "livemostrecent"
+        self._weight = self._gauge("weight_percent", "The candidate's share.", newest, migration=self._names)
+        self._stage = self._gauge("stage", "Index of the stage, from 0.", newest, migration=self._names)
+        self._phase = self._gauge(
+            "phase", "1 for the phase it is in.", newest, migration=self._names, phase=frozenset(Phase)
+        )
+        self._gate_verdict = self._gauge(
+            "gate_verdict",
+            "1 for what the gate says.",
+            newest,
+            migration=self._names,
+            gate=GATES,
+            verdict=frozenset(Verdict),
+        )
+        # A worker that lags behind must show.
+        self._snapshot_version = self._gauge("snapshot_version", "State that is obeyed.", "livemin")
+        self._snapshot_age = self._gauge("snapshot_age_seconds", "Since it was confirmed.", "livemax")
+        self._store_errors = self._counter(
+            "store_errors_total", "Store calls that failed.", operation=STORE_OPERATIONS
+        )
+        self._leader = self._gauge("leader", "1 where the controller runs.", "livemax")
+
+    # --- one request --------------------------------------------------------------------------------------
+
+    def entered(self) -> None:
+        """A request came in."""
+        self._in_flight().inc()
+
+    def left(self) -> None:
+        """A request is over."""
+        self._in_flight().dec()
+
+    def assignment(self, migration: str, reason: Reason) -> None:
+        """A request got its arm."""
+        self._assignments(migration, reason).inc()
+
+    def request(self, migration: str, arm: Arm, served: Arm, outcome: Outcome, *, duration_s: float) -> None:
+        """A governed request ended."""
+        self._requests(migration, arm, served, outcome).inc()
+        self._duration(migration, arm).observe(duration_s)
+
+    def first_token(self, migration: str, arm: Arm, seconds: float) -> None:
+        """The first byte of an answer went to the client, that long after the request came."""
+        self._first_token(migration, arm).observe(seconds)
+
+    def overhead(self, migration: str, arm: Arm, seconds: float) -> None:
+        """The gateway took that long before it sent a request."""
+        self._overhead(migration, arm).observe(seconds)
+
+    def usage(
+        self, migration: str, arm: Arm, served: Arm, usage: Usage, cost_microusd: int | None = None
+    ) -> None:
+        """An answer said what it used; None: the model has no price."""
+        for kind, count in (
+            ("input", usage.input_tokens),
+            ("output", usage.output_tokens),
+            ("cache_read", usage.cache_read),
+            ("cache_write", usage.cache_write),
+            ("thinking", usage.thinking_tokens),
+        ):
+            if count:
+                self._tokens(migration, arm, served, kind).inc(count)
+        if cost_microusd:
+            self._cost(migration, arm, served).inc(cost_microusd / 1_000_000)
+
+    def fallback(self, migration: str, cause: FallbackCause) -> None:
+        """Control answered in the candidate's place."""
+        self._fallbacks(migration, cause).inc()
+
+    def rewrite(self, migration: str, change: Change) -> None:
+        """A request was changed so that the model accepts it."""
+        self._rewrites(migration, change.rule, change.rewrite_class).inc()
+
+    def unservable(self, migration: str, rule: str) -> None:
+        """A request was kept on control because of something that the candidate cannot do."""
+        self._unservable(migration, rule).inc()
+
+    def passthrough(self, outcome: Outcome) -> None:
+        """A request that no migration governs ended."""
+        self._passthrough(outcome).inc()
+
+    # --- the rollout --------------------------------------------------------------------------------------
+
+    def configured(self, migrations: Iterable[str]) -> None:
+        """The configuration was read again; what is no longer in it is shown at rest."""
+        names = set(migrations)
+        for gone in self._names - names:
+            self.rollout(MigrationState(gone))
+        self._names |= names
+
+    def rollout(self, state: MigrationState) -> None:
+        """This process obeys `state` from here on."""
+        self._weight(state.name).set(percent(served_weight(state)))
+        self._stage(state.name).set(state.stage_index)
+        for phase in Phase:
+            self._phase(state.name, phase).set(phase is state.phase)
+
+    def gate(self, migration: str, gate: str, verdict: Verdict) -> None:
+        """A gate was judged."""
+        for each in Verdict:
+            self._gate_verdict(migration, gate, each).set(each is verdict)
+
+    def snapshot(self, version: int, age_s: float) -> None:
+        """The state that this process obeys, and how long ago the store confirmed it."""
+        self._snapshot_version().set(version)
+        self._snapshot_age().set(age_s)
+
+    def leader(self, leads: bool) -> None:
+        """This process became the controller, or no longer is."""
+        self._leader().set(leads)
+
+    def store_error(self, operation: str) -> None:
+        """A call of the store failed."""
+        self._store_errors(operation).inc()
+
+    # --- the page -----------------------------------------------------------------------------------------
+
+    def render(self) -> tuple[bytes, str]:
+        """Return the page and its content type. Reads the workers' files where there are several."""
+        registry = self._registry
+        if self._directory is not None:
+            _forget_the_dead(Path(self._directory))
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry, self._directory)  # type: ignore[no-untyped-call]
+        return generate_latest(registry), CONTENT_TYPE_PLAIN_0_0_4
+
+    # --- making series ------------------------------------------------------------------------------------
+
+    def _counter(self, name: str, text: str, **labels: Container[str]) -> _Series[Counter]:
+        return _Series(
+            Counter(f"gateway_{name}", text, list(labels), registry=self._registry), (*labels.values(),)
+        )
+
+    def _histogram(
+        self, name: str, text: str, buckets: tuple[float, ...], **labels: Container[str]
+    ) -> _Series[Histogram]:
+        metric = Histogram(f"gateway_{name}", text, list(labels), registry=self._registry, buckets=buckets)
+        return _Series(metric, (*labels.values(),))
+
+    def _gauge(self, name: str, text: str, merge: Merge, **labels: Container[str]) -> _Series[Gauge]:
+        metric = Gauge(
+            f"gateway_{name}", text, list(labels), registry=self._registry, multiprocess_mode=merge
+        )
+        return _Series(metric, (*labels.values(),))
+
+
+def share(directory: Path) -> dict[str, str]:
+    """Make an empty directory for the workers of one `serve`; return what their environment must hold."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for file in directory.glob("*.db"):
+        file.unlink()
+    return {DIRECTORY_VARIABLE: str(directory)}
+
+
+_GAUGE_FILE = re.compile(r"gauge_live[a-z]+_(\d+)\.db")
+
+
+def _forget_the_dead(directory: Path) -> None:
+    """Remove the gauges of workers that are gone; their counters stay, for counters never go down."""
+    for file in directory.iterdir():
+        match = _GAUGE_FILE.fullmatch(file.name)
+        if match is not None and not _is_alive(int(match[1])):
+            file.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
