@@ -87,7 +87,7 @@ class Answer:
 
     model: str | None = None
     stop_reason: str | None = None
-    usage: Usage | None = None
+    usage: Usage = Usage()
     has_content: bool = False
     """Some text that is not blank, or any block but thinking."""
     finished: bool = False
@@ -102,7 +102,7 @@ class Answer:
 
 
 def usage_of(*reports: Mapping[str, Any]) -> Usage:
-    """Return what these `usage` objects report together; where a key stands in several, the last one counts."""
+    """Return what these `usage` objects report together; of a key in several, the last one counts."""
     merged: dict[str, Any] = {}
     for report in reports:
         merged |= {key: value for key, value in report.items() if value is not None}
@@ -164,7 +164,7 @@ class AnswerReader:
         return Answer(
             model=self._model,
             stop_reason=self._stop_reason,
-            usage=usage_of(*self._reports) if self._reports else None,
+            usage=usage_of(*self._reports),
             has_content=self._has_content,
             finished=self._finished,
             error_type=self._error_type,
@@ -180,11 +180,10 @@ class AnswerReader:
         if message.get("type") == "error":
             return Answer(finished=True, error_type=_text(_object(message.get("error")).get("type")))
         blocks = message.get("content")
-        usage = message.get("usage")
         return Answer(
             model=_text(message.get("model")),
             stop_reason=_text(message.get("stop_reason")),
-            usage=usage_of(usage) if isinstance(usage, dict) else None,
+            usage=usage_of(_object(message.get("usage"))),
             has_content=isinstance(blocks, list) and any(_shows(_object(block)) for block in blocks),
             finished=True,
         )
@@ -212,9 +211,7 @@ class AnswerReader:
             message = _object(event.get("message" if name == "message_start" else "delta"))
             self._model = _text(message.get("model")) or self._model
             self._stop_reason = _text(message.get("stop_reason")) or self._stop_reason
-            usage = (message if name == "message_start" else event).get("usage")
-            if isinstance(usage, dict):
-                self._reports.append(usage)
+            self._reports.append(_object((message if name == "message_start" else event).get("usage")))
 
 
 def _shows(block: Mapping[str, Any]) -> bool:
