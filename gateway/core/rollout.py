@@ -60,6 +60,24 @@ def carry_out(state: MigrationState, order: Order, file_spec: MigrationSpec) -> 
     return replace(after, updated_at=order.at, updated_by=order.by)
 
 
+def emergency(state: MigrationState, *, by: str, at: float) -> MigrationState:
+    """Return `state` as an emergency rollback leaves it; it always evicts, so no configuration is asked.
+
+    For a process that must stop without the store as well: whether the verb is legal, `TABLE` knows.
+    """
+    return replace(
+        state,
+        phase=Phase.rolled_back,
+        reason="emergency",
+        weight=0,
+        draining=False,
+        evicted_run=state.run,
+        stage_entered_at=at,
+        updated_at=at,
+        updated_by=by,
+    )
+
+
 def spec_in_force(state: MigrationState, file_spec: MigrationSpec) -> MigrationSpec:
     """Return the run's own copy, or the file's before the first run."""
     return state.spec or file_spec
@@ -144,7 +162,7 @@ def _step_back(state: MigrationState, order: Order, file_spec: MigrationSpec) ->
 def _rolled_back(cause: str) -> Handler:
     def handler(state: MigrationState, order: Order, file_spec: MigrationSpec) -> MigrationState:
         mode = order.mode or spec_in_force(state, file_spec).on_rollback.mode
-        drains = mode == "drain" and cause != "emergency"
+        drains = mode == "drain"
         return replace(
             state,
             phase=Phase.rolled_back,
@@ -156,6 +174,10 @@ def _rolled_back(cause: str) -> Handler:
         )
 
     return handler
+
+
+def _emergency(state: MigrationState, order: Order, _: MigrationSpec) -> MigrationState:
+    return emergency(state, by=order.by, at=order.at)
 
 
 def _stop_draining(state: MigrationState, order: Order, file_spec: MigrationSpec) -> MigrationState:
@@ -176,7 +198,7 @@ def _refusal(state: MigrationState, verb: str) -> str:
 
 
 _INTERNAL = frozenset({"automatic-rollback"})
-_user, _automatic, _emergency = (_rolled_back(cause) for cause in ("user", "automatic", "emergency"))
+_user, _automatic = _rolled_back("user"), _rolled_back("automatic")
 
 TABLE: Mapping[tuple[Phase, Verb], Handler] = {
     (Phase.draft, "start"): _new_run,
