@@ -7,14 +7,103 @@ is legal but unwise is a sentence from `warnings`, which never stops a start.
 """
 
 import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from difflib import get_close_matches
+from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from gateway.compat.catalog import Catalogue, Model
-from gateway.config_documents import CatalogueDocument, validated
+from gateway.config_documents import (
+    CatalogueDocument,
+    GatewayDocument,
+    MigrationDocument,
+    inconsistencies,
+    to_spec,
+    validated,
+)
+from gateway.core.spec import Gates, MigrationSpec
 from gateway.errors import ConfigError
+
+NOTICE = timedelta(days=60)
+"""How long before a model's retirement a warning begins."""
+
+_JUDGED_BREAKERS = frozenset({"error_rate", "fallback_rate"})
+_DATED = re.compile(r"-\d{8}$")
+
+Source = tuple[Path, MigrationSpec]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that the documents say, frozen."""
+
+    catalogue: Catalogue
+    migrations: tuple[MigrationSpec, ...]
+    """In the order of their files' names."""
+    upstream_url: str
+    connect_timeout_s: float
+    first_byte_timeout_s: float
+    ping_after_s: float
+    """Silence of the upstream after which a stream gets a ping."""
+    max_body_bytes: int
+    """Of a request, before and after decoding."""
+    pin_ttl_s: int
+    """How long an idle conversation keeps its arm."""
+
+
+def load(path: Path) -> Config:
+    """Return what `path` and the documents that it names say, or raise ConfigError with every problem."""
+    root = validated(GatewayDocument, _read(path) or {}, path)
+    problems: list[str] = []
+    sources: list[Source] = []
+    catalogue = None
+    try:
+        catalogue = load_catalogue(path.parent / root.catalogue)
+    except ConfigError as error:
+        problems.append(error.message)
+    for file in _included(path, root):
+        try:
+            sources.append((file, load_migration(file)))
+        except ConfigError as error:
+            problems.append(error.message)
+    problems += _conflicts(sources)
+    if catalogue is not None:
+        problems += (line for file, spec in sources for line in _misfits(file, spec, catalogue))
+    if problems or catalogue is None:
+        raise ConfigError("\n".join(problems))
+    return Config(
+        catalogue=catalogue,
+        migrations=tuple(spec for _, spec in sources),
+        upstream_url=root.upstream.url.rstrip("/"),
+        connect_timeout_s=root.upstream.connect_timeout,
+        first_byte_timeout_s=root.upstream.first_byte_timeout,
+        ping_after_s=root.relay.ping_after,
+        max_body_bytes=int(root.limits.body_mib * 1024 * 1024),
+        pin_ttl_s=int(root.pins.idle_ttl),
+    )
+
+
+def files(path: Path) -> tuple[Path, ...]:
+    """Return every file that `load(path)` would read, for watching; `path` alone while that is broken."""
+    try:
+        root = validated(GatewayDocument, _read(path) or {}, path)
+    except ConfigError:
+        return (path,)
+    return (path, path.parent / root.catalogue, *_included(path, root))
+
+
+def load_migration(path: Path) -> MigrationSpec:
+    """Return the migration at `path`, consistent in itself, or raise ConfigError."""
+    spec = to_spec(validated(MigrationDocument, _read(path) or {}, path))
+    problems = [f"{path}: {problem}" for problem in inconsistencies(spec)]
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return spec
 
 
 def load_catalogue(path: Path) -> Catalogue:
@@ -31,6 +120,105 @@ def load_catalogue(path: Path) -> Catalogue:
         return Catalogue(models)
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from None
+
+
+def warnings(config: Config, today: date) -> list[str]:
+    """Return what is legal but unwise, one sentence each; nothing of it stops a start."""
+    return [
+        f"{spec.name}: {warning}" for spec in config.migrations for warning in _warnings(spec, config, today)
+    ]
+
+
+def _warnings(spec: MigrationSpec, config: Config, today: date) -> Iterator[str]:
+    find = config.catalogue.find
+    for role, asked, model in _arms(spec, config.catalogue):
+        if model is not None:
+            yield from (f"{role}: {each}" for each in _about(asked, model, today))
+    for model_id in spec.models:
+        model = find(model_id)
+        if model is None:
+            hint = _suggestion(model_id, config.catalogue)
+            yield f"match.models: {model_id!r} is not in the catalogue{hint}"
+        elif model is not find(spec.control):
+            yield f"match.models: {model_id!r} is {model.id}, not control; its requests go to {spec.control}"
+    if spec.holdback.percent and spec.holdback.until and date.fromisoformat(spec.holdback.until) < today:
+        yield f"holdback.until: {spec.holdback.until} has passed, and units are still held back"
+    if idle := _without_effect(spec):
+        yield f"{', '.join(idle)}: kept with the run, but nothing acts on it yet"
+
+
+def _about(asked: str, model: Model, today: date) -> Iterator[str]:
+    if asked != model.id and _DATED.search(model.id):
+        yield f"{asked!r} is an alias that may move; name the dated id {model.id!r}"
+    retires_on = model.lifecycle.retires_on
+    if model.lifecycle.status == "retired" or (retires_on is not None and retires_on <= today):
+        yield f"{asked!r} is retired since {retires_on}; every request to it fails"
+    elif retires_on is not None and retires_on - today <= NOTICE:
+        yield f"{asked!r} retires on {retires_on}, in {(retires_on - today).days} days"
+    elif model.lifecycle.status == "deprecated":
+        yield f"{asked!r} is deprecated; {model.lifecycle.note or f'it retires on {retires_on}'}"
+    if model.prices is None:
+        yield f"{asked!r} has no price, so its cost is not counted"
+
+
+def _without_effect(spec: MigrationSpec) -> list[str]:
+    """Return the options that were set although advancing, comparing and telling are still done by people."""
+    default = Gates()
+    breakers = {**default.breaker, **spec.gates.breaker}
+    options = {
+        "stages: min_units": any(stage.min_units for stage in spec.stages),
+        "stages: max_regression": any(stage.max_regression is not None for stage in spec.stages),
+        "stages: approval": any(stage.approval for stage in spec.stages),
+        "gates.rollback": (spec.gates.rollback, spec.gates.alpha) != (default.rollback, default.alpha),
+        "gates.hold": spec.gates.hold != default.hold,
+        "on_rollback.notify": spec.on_rollback.notify,
+    }
+    changed = [name for name, rule in breakers.items() if rule != default.breaker[name]]
+    idle = [f"gates.breaker.{name}" for name in changed if name not in _JUDGED_BREAKERS]
+    return [option for option, is_set in options.items() if is_set] + idle
+
+
+# --- checks -----------------------------------------------------------------------------------------------
+
+
+def _conflicts(sources: Sequence[Source]) -> Iterator[str]:
+    """Yield what two migrations cannot both have."""
+    names: dict[str, Path] = {}
+    governed: dict[str, str] = {}
+    for file, spec in sources:
+        if spec.name in names:
+            yield f"{file}: name: {spec.name!r} is taken by {names[spec.name]}"
+        names.setdefault(spec.name, file)
+        for model_id in dict.fromkeys(spec.models):
+            if model_id in governed:
+                yield f"{file}: match.models: {model_id!r} is governed by {governed[model_id]!r} already"
+            governed.setdefault(model_id, spec.name)
+
+
+def _misfits(file: Path, spec: MigrationSpec, catalogue: Catalogue) -> Iterator[str]:
+    """Yield why the catalogue cannot carry this migration."""
+    arms = _arms(spec, catalogue)
+    for role, model_id, model in arms:
+        if model is None:
+            yield (
+                f"{file}: {role}: {model_id!r} is not in the catalogue, and requests cannot be rewritten "
+                f"for a model that is not known{_suggestion(model_id, catalogue)}"
+            )
+    (_, _, control), (_, _, candidate) = arms
+    if control is not None and control is candidate:
+        yield f"{file}: candidate: {spec.candidate!r} is the same model as control, {spec.control!r}"
+
+
+def _arms(spec: MigrationSpec, catalogue: Catalogue) -> list[tuple[str, str, Model | None]]:
+    """Return (role, configured id, its row) of both arms."""
+    configured = {"control": spec.control, "candidate": spec.candidate}
+    return [(role, model_id, catalogue.find(model_id)) for role, model_id in configured.items()]
+
+
+def _suggestion(model_id: str, catalogue: Catalogue) -> str:
+    known = [name for model in catalogue.models for name in (model.id, *model.aliases)]
+    close = get_close_matches(model_id, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _row(model: Model) -> list[str]:
@@ -58,6 +246,15 @@ def _row(model: Model) -> list[str]:
 
 
 # --- reading -----------------------------------------------------------------------------------------------
+
+
+def _included(path: Path, root: GatewayDocument) -> list[Path]:
+    """Return the files that `include` names, each once; a name without a wildcard stands for itself."""
+    found: dict[Path, None] = {}
+    for pattern in root.include:
+        matches = sorted(glob(pattern, root_dir=path.parent)) if has_magic(pattern) else [pattern]
+        found |= dict.fromkeys(path.parent / match for match in matches)
+    return list(found)
 
 
 class _StrictLoader(yaml.SafeLoader):

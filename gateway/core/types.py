@@ -6,6 +6,7 @@ who is assigned where. Times are seconds since the epoch, money is in micro-doll
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from hashlib import sha256
 from typing import Any, TypeVar
 
 import msgspec
@@ -195,6 +196,12 @@ def to_json(value: object) -> bytes:
 def from_json(data: bytes | str, kind: type[T]) -> T:
     """Decode `data` as `kind`; raises ValueError naming the path when it does not fit."""
     return msgspec.json.decode(data, type=kind, strict=False)
+
+
+def fingerprint(spec: MigrationSpec) -> str:
+    """Return a short hash of what a spec says, however its numbers were spelt and its keys ordered."""
+    plain = from_json(to_json(spec), MigrationSpec)
+    return sha256(msgspec.json.encode(plain, order="sorted")).hexdigest()[:16]
 
 
 def parse_json(data: bytes | str) -> Any:
