@@ -162,7 +162,7 @@ def _step_back(state: MigrationState, order: Order, file_spec: MigrationSpec) ->
 def _rolled_back(cause: str) -> Handler:
     def handler(state: MigrationState, order: Order, file_spec: MigrationSpec) -> MigrationState:
         mode = order.mode or spec_in_force(state, file_spec).on_rollback.mode
-        drains = mode == "drain"
+        drains = mode == "drain" and state.phase is not Phase.draft
         return replace(
             state,
             phase=Phase.rolled_back,
