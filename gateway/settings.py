@@ -88,9 +88,9 @@ def _entries(value: str) -> list[str]:
 
 
 def _refuse_repeats(names: list[str], secrets: list[SecretStr]) -> None:
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise ValueError(f"the name {repeated[0]!r} stands twice")
+    # Not even names are repeated here: somebody may have put the secret first.
+    if len(set(names)) < len(names):
+        raise ValueError("a name stands twice")
     if len({secret.get_secret_value() for secret in secrets}) < len(secrets):
         raise ValueError("two names have the same secret")
 
