@@ -154,7 +154,8 @@ def _about(asked: str, model: Model, today: date) -> Iterator[str]:
     if model.lifecycle.status == "retired" or (retires_on is not None and retires_on <= today):
         yield f"{asked!r} is retired since {retires_on}; every request to it fails"
     elif retires_on is not None and retires_on - today <= NOTICE:
-        yield f"{asked!r} retires on {retires_on}, in {(retires_on - today).days} days"
+        days = (retires_on - today).days
+        yield f"{asked!r} retires on {retires_on}, in {days} day{'s' if days > 1 else ''}"
     elif model.lifecycle.status == "deprecated":
         yield f"{asked!r} is deprecated; {model.lifecycle.note or f'it retires on {retires_on}'}"
     if model.prices is None:

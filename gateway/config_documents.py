@@ -59,12 +59,20 @@ def _only_what_exists(compat: object) -> object:
     return compat
 
 
+def _not_empty(entries: object) -> object:
+    if isinstance(entries, list | tuple) and not entries:
+        raise ValueError("needs at least one entry")
+    return entries
+
+
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=0)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=63)]
 Ratio = Annotated[float, Field(gt=0)]
+SOME = BeforeValidator(_not_empty)
+"""Of a tuple; judged before its entries are, so that a bad entry is not reported as a missing one too."""
 
 
 class Document(BaseModel):
@@ -76,7 +84,7 @@ class Document(BaseModel):
 class CatalogueDocument(Document):
     """config/models.yaml."""
 
-    models: Annotated[tuple[Model, ...], Field(min_length=1)]
+    models: Annotated[tuple[Model, ...], SOME]
 
 
 class UpstreamDocument(Document):
@@ -119,7 +127,7 @@ class GatewayDocument(Document):
 class MatchDocument(Document):
     """Which requests a migration governs."""
 
-    models: Annotated[tuple[Text, ...], Field(min_length=1)]
+    models: Annotated[tuple[Text, ...], SOME]
 
 
 class StageDocument(Document):
@@ -199,8 +207,8 @@ class MigrationDocument(Document):
     control: Text
     candidate: Text
     match: MatchDocument
-    stages: Annotated[tuple[StageDocument, ...], Field(min_length=1)]
-    unit: Annotated[tuple[UnitKind, ...], Field(min_length=1)] = UNIT_LADDER
+    stages: Annotated[tuple[StageDocument, ...], SOME]
+    unit: Annotated[tuple[UnitKind, ...], SOME] = UNIT_LADDER
     lists: Lists = Lists()
     compat: Annotated[CompatPolicy, BeforeValidator(_only_what_exists)] = CompatPolicy()
     gates: GatesDocument = GatesDocument()

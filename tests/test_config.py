@@ -1,0 +1,397 @@
+"""The documents are one set: read from where they say, checked together, taken whole or not at all."""
+
+import json
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from gateway.config import Config, files, load, load_catalogue, load_migration, warnings
+from gateway.core.spec import Gates
+from gateway.core.types import fingerprint, from_json, to_json
+from gateway.errors import ConfigError
+
+SHIPPED = Path(__file__).parents[1] / "config"
+TODAY = date(2026, 11, 1)
+
+ROW = """
+  - id: {id}
+    aliases: [{alias}]
+    display_name: {id}
+    line: opus
+    context_tokens: 200_000
+    max_output_tokens: 64_000
+    lifecycle: {lifecycle}
+    tokenizer: old
+    min_cacheable_tokens: 1024
+    thinking: {{types: [enabled], omitted: off, display_default: summarized}}
+    effort: {effort}
+    prefill: true
+    sampling: {sampling}
+    forced_tool: always
+    mid_conversation_system: false
+    fast_mode: no
+    prices: {prices}
+    decision: {{tier: production}}
+    source: "[I]"
+"""
+RATES = {"input": 1, "output": 5, "cache_write_5m": 1, "cache_write_1h": 2, "cache_read": 0}
+PRICES = json.dumps({**RATES, "batch_input": 1, "batch_output": 1})
+
+Write = Callable[..., Path]
+
+
+def row(id: str, alias: str = "", **changed: str) -> str:
+    values = {"lifecycle": "{status: active}", "effort": "{}", "sampling": "{accepts: any}", "prices": PRICES}
+    return ROW.format(id=id, alias=alias, **{**values, **changed})
+
+
+MODELS = "models:" + row("old-20250101", "old") + row("new")
+
+
+def migration(name: str = "m", models: str = "old", more: str = "", **arms: str) -> str:
+    control, candidate = arms.get("control", "old-20250101"), arms.get("candidate", "new")
+    stages = "[{name: full, percent: 100}]"
+    return (
+        f"{{name: {name}, control: {control}, candidate: {candidate}, "
+        f"match: {{models: [{models}]}}, stages: {stages}{more}}}"
+    )
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write gateway.yaml and what it names; return its path."""
+
+    def write(root: str = "", models: str = MODELS, **migrations: str) -> Path:
+        (tmp_path / "gateway.yaml").write_text(root)
+        (tmp_path / "models.yaml").write_text(models)
+        (tmp_path / "migrations").mkdir(exist_ok=True)
+        for name, text in migrations.items():
+            (tmp_path / "migrations" / f"{name}.yaml").write_text(text)
+        return tmp_path / "gateway.yaml"
+
+    return write
+
+
+def problems_of(load_it: Callable[[Path], object], path: Path) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_it(path)
+    return [line.replace(f"{path.parent}/", "") for line in caught.value.message.splitlines()]
+
+
+# --- what ships -------------------------------------------------------------------------------------------
+
+
+def test_the_shipped_configuration_is_the_interfaces_example() -> None:
+    config = load(SHIPPED / "gateway.yaml")
+    (spec,) = config.migrations
+    assert (spec.name, spec.control, spec.candidate) == (
+        "opus-4-5-to-5-5",
+        "claude-opus-4-5-20251101",
+        "claude-opus-5-5",
+    )
+    assert spec.models == ("claude-opus-4-5", "claude-opus-4-5-20251101")
+    assert [(stage.name, stage.percent) for stage in spec.stages] == [
+        ("internal", 0),
+        ("canary", 5),
+        ("early", 25),
+        ("half", 50),
+        ("full", 100),
+    ]
+    assert spec.gates == Gates()
+    assert spec.lists.allow_tasks == ("internal",)
+    assert (config.upstream_url, config.pin_ttl_s) == ("https://api.anthropic.com", 3600)
+
+
+def test_the_shipped_configuration_warns_of_nothing_but_what_people_still_do() -> None:
+    (warning,) = warnings(load(SHIPPED / "gateway.yaml"), TODAY)
+    assert warning == (
+        "opus-4-5-to-5-5: stages: min_units, stages: max_regression, stages: approval, on_rollback.notify: "
+        "kept with the run, but nothing acts on it yet"
+    )
+
+
+# --- loading ----------------------------------------------------------------------------------------------
+
+
+def test_an_empty_document_has_every_default(write: Write) -> None:
+    config = load(write())
+    assert config.migrations == ()
+    assert (config.connect_timeout_s, config.first_byte_timeout_s, config.ping_after_s) == (5, 600, 15)
+    assert config.max_body_bytes == 32 * 1024 * 1024
+
+
+def test_what_is_written_wins(write: Write) -> None:
+    config = load(
+        write(
+            "upstream: {url: 'http://127.0.0.1:1/', connect_timeout: 1s, first_byte_timeout: 2m}\n"
+            "limits: {body_mib: 0.5}\nrelay: {ping_after: 3s}\npins: {idle_ttl: 2h}\n"
+        )
+    )
+    assert config.upstream_url == "http://127.0.0.1:1"
+    assert (config.connect_timeout_s, config.first_byte_timeout_s, config.ping_after_s) == (1, 120, 3)
+    assert (config.max_body_bytes, config.pin_ttl_s) == (524_288, 7200)
+
+
+def test_migrations_come_in_the_order_of_their_files(write: Write) -> None:
+    path = write(b=migration("first", models="x"), a=migration("second", models="y"))
+    assert [spec.name for spec in load(path).migrations] == ["second", "first"]
+    assert [file.name for file in files(path)] == ["gateway.yaml", "models.yaml", "a.yaml", "b.yaml"]
+
+
+def test_paths_are_relative_to_the_file_that_names_them_or_absolute(write: Write, tmp_path: Path) -> None:
+    include = f"[one.yaml, '{tmp_path}/migrations/*.yaml', one.yaml]"
+    path = write(f"catalogue: other/models.yaml\ninclude: {include}\n")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "models.yaml").rename(tmp_path / "other" / "models.yaml")
+    (tmp_path / "one.yaml").write_text(migration("one", models="x"))
+    (tmp_path / "migrations" / "two.yaml").write_text(migration("two", models="y"))
+    assert [spec.name for spec in load(path).migrations] == ["one", "two"]
+
+
+def test_a_file_that_is_named_must_exist(write: Write) -> None:
+    path = write("catalogue: none.yaml\ninclude: [gone.yaml]\n")
+    assert problems_of(load, path) == [
+        "none.yaml: cannot be read: No such file or directory",
+        "gone.yaml: cannot be read: No such file or directory",
+    ]
+
+
+def test_a_broken_root_is_watched_alone_until_it_is_mended(write: Write) -> None:
+    path = write("include: [", a=migration())
+    assert files(path) == (path,)
+    path.write_text("")
+    assert len(files(path)) == 3
+
+
+def test_broken_parts_are_watched_too(write: Write) -> None:
+    assert len(files(write(models="[", a="["))) == 3
+
+
+def test_all_documents_are_judged_before_any_is_refused(write: Write) -> None:
+    path = write(models="models: []", a=migration(name="A"), b=migration(more=", stagse: 1"))
+    assert [problem.partition(":")[0] for problem in problems_of(load, path)] == [
+        "models.yaml",
+        "migrations/a.yaml",
+        "migrations/b.yaml",
+    ]
+
+
+# --- YAML -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("name: a\nname: b\n", "line 2: key 'name' stands twice"),
+        ("a: {b: 1, b: 2}", "line 1: key 'b' stands twice"),
+        ("name: [", "line 1: expected the node content, but found '<stream end>'"),
+        ("- a", "Input should be a valid dictionary or instance of MigrationDocument"),
+        ("name: !!python/object:os.system x", "line 1: could not determine a constructor for the tag"),
+    ],
+)
+def test_a_document_that_is_not_clean_yaml_says_where(tmp_path: Path, text: str, problem: str) -> None:
+    (tmp_path / "m.yaml").write_text(text)
+    (line,) = problems_of(load_migration, tmp_path / "m.yaml")
+    assert line.startswith(f"m.yaml: {problem}")
+
+
+def test_bytes_that_are_not_text_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "m.yaml").write_bytes(b"name: \xff")
+    assert problems_of(load_migration, tmp_path / "m.yaml") == ["m.yaml: is not UTF-8"]
+
+
+def test_a_directory_is_no_document(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r": cannot be read: Is a directory$"):
+        load(tmp_path)
+
+
+def test_off_and_no_are_words(write: Write) -> None:
+    model = load(write()).catalogue.find("new")
+    assert model is not None
+    assert (model.thinking.omitted, model.fast_mode) == ("off", "no")
+
+
+# --- the catalogue ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"prices": PRICES.replace("5,", "-5,", 1)}, "prices: a price is not negative"),
+        ({"effort": "{levels: [low], default: high}"}, "effort.default: is one of effort.levels"),
+        ({"effort": "{default: high}"}, "effort.default: is one of effort.levels"),
+        (
+            {"sampling": "{accepts: defaults}"},
+            "sampling.defaults: go with accepts: defaults, and only with it",
+        ),
+        (
+            {"sampling": "{accepts: defaults, defaults: {topp: 1}}"},
+            "sampling.defaults: only temperature, top_p and top_k",
+        ),
+        ({"lifecycle": "{status: retired}"}, "lifecycle.retires_on: a retired model has its date"),
+        (
+            {"prices": f"null\n    long_prices: {{above_prompt_tokens: 1, prices: {PRICES}}}"},
+            "long_prices: needs prices for shorter prompts",
+        ),
+    ],
+)
+def test_a_row_that_contradicts_itself_is_refused(
+    tmp_path: Path, changed: dict[str, str], problem: str
+) -> None:
+    (tmp_path / "models.yaml").write_text("models:" + row("a") + row("b", **changed))
+    assert problems_of(load_catalogue, tmp_path / "models.yaml") == [f"models.yaml: models[1] (b): {problem}"]
+
+
+def test_an_id_in_two_rows_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "models.yaml").write_text("models:" + row("a", "b") + row("b"))
+    assert problems_of(load_catalogue, tmp_path / "models.yaml") == [
+        "models.yaml: model id 'b' stands in two rows: a and b"
+    ]
+
+
+# --- migrations against each other and the catalogue ------------------------------------------------------
+
+
+def test_two_migrations_may_not_govern_one_id(write: Write) -> None:
+    path = write(a=migration("a", models="old, x"), b=migration("b", models="y, x"))
+    assert problems_of(load, path) == ["migrations/b.yaml: match.models: 'x' is governed by 'a' already"]
+
+
+def test_two_migrations_may_not_share_a_name(write: Write) -> None:
+    path = write(a=migration(models="x"), b=migration(models="y"))
+    (problem,) = problems_of(load, path)
+    assert problem.startswith("migrations/b.yaml: name: 'm' is taken by ")
+
+
+@pytest.mark.parametrize("candidate", ["old", "old-20250101"])
+def test_control_and_candidate_are_two_models(write: Write, candidate: str) -> None:
+    assert problems_of(load, write(a=migration(candidate=candidate))) == [
+        f"migrations/a.yaml: candidate: '{candidate}' is the same model as control, 'old-20250101'"
+    ]
+
+
+def test_a_model_that_nobody_knows_cannot_be_an_arm(write: Write) -> None:
+    reason = "is not in the catalogue, and requests cannot be rewritten for a model that is not known"
+    assert problems_of(load, write(a=migration(control="old-2025010", candidate="zzzzzz"))) == [
+        f"migrations/a.yaml: control: 'old-2025010' {reason}; did you mean 'old-20250101'?",
+        f"migrations/a.yaml: candidate: 'zzzzzz' {reason}",
+    ]
+
+
+# --- warnings ---------------------------------------------------------------------------------------------
+
+
+def warned(path: Path, today: date = TODAY) -> list[str]:
+    config: Config = load(path)
+    return warnings(config, today)
+
+
+def test_a_migration_between_dated_priced_living_models_warns_of_nothing(write: Write) -> None:
+    assert warned(write(a=migration(models="old, old-20250101"))) == []
+
+
+def test_an_alias_warns_and_names_the_dated_id(write: Write) -> None:
+    assert warned(write(a=migration(control="old"))) == [
+        "m: control: 'old' is an alias that may move; name the dated id 'old-20250101'"
+    ]
+
+
+def test_an_alias_of_a_row_without_a_dated_id_is_fine(write: Write) -> None:
+    models = "models:" + row("old") + row("new", "new-20260101")
+    assert warned(write(models=models, a=migration(control="old", candidate="new-20260101"))) == []
+
+
+@pytest.mark.parametrize(
+    ("days", "warning"),
+    [
+        (-1, ["m: candidate: 'new' is retired since 2026-10-31; every request to it fails"]),
+        (0, ["m: candidate: 'new' is retired since 2026-11-01; every request to it fails"]),
+        (1, ["m: candidate: 'new' retires on 2026-11-02, in 1 day"]),
+        (60, ["m: candidate: 'new' retires on 2026-12-31, in 60 days"]),
+        (61, []),
+    ],
+)
+def test_a_model_that_retires_within_sixty_days_warns(write: Write, days: int, warning: list[str]) -> None:
+    lifecycle = f"{{status: active, retires_on: {TODAY + timedelta(days=days)}}}"
+    models = "models:" + row("old-20250101", "old") + row("new", lifecycle=lifecycle)
+    assert warned(write(models=models, a=migration())) == warning
+
+
+@pytest.mark.parametrize(
+    ("lifecycle", "warning"),
+    [
+        (
+            "{status: retired, retires_on: 2026-12-31}",
+            "'new' is retired since 2026-12-31; every request to it fails",
+        ),
+        ("{status: deprecated, note: date to be announced}", "'new' is deprecated; date to be announced"),
+        ("{status: deprecated, retires_on: 2027-05-01}", "'new' is deprecated; it retires on 2027-05-01"),
+    ],
+)
+def test_a_deprecated_or_retired_model_warns(write: Write, lifecycle: str, warning: str) -> None:
+    models = "models:" + row("old-20250101", "old") + row("new", lifecycle=lifecycle)
+    assert warned(write(models=models, a=migration())) == [f"m: candidate: {warning}"]
+
+
+def test_an_unpriced_model_warns(write: Write) -> None:
+    models = "models:" + row("old-20250101", "old") + row("new", prices="null")
+    assert warned(write(models=models, a=migration())) == [
+        "m: candidate: 'new' has no price, so its cost is not counted"
+    ]
+
+
+def test_a_requested_id_that_is_unknown_or_another_model_warns(write: Write) -> None:
+    assert warned(write(a=migration(models="old, odl, new"))) == [
+        "m: match.models: 'odl' is not in the catalogue; did you mean 'old'?",
+        "m: match.models: 'new' is new, not control; its requests go to old-20250101",
+    ]
+
+
+@pytest.mark.parametrize(("today", "count"), [(date(2027, 1, 1), 0), (date(2027, 1, 2), 1)])
+def test_a_holdback_that_outlived_its_day_warns(write: Write, today: date, count: int) -> None:
+    path = write(a=migration(more=", holdback: {percent: 2, until: 2027-01-01}"))
+    assert sum("holdback" in warning for warning in warned(path, today)) == count
+
+
+@pytest.mark.parametrize(
+    ("more", "option"),
+    [
+        ("gates: {rollback: {error: {max_ratio: 1.1}}}", "gates.rollback"),
+        ("gates: {hold: {cost: null}}", "gates.hold"),
+        ("gates: {breaker: {cost_ratio: {max: 3}}}", "gates.breaker.cost_ratio"),
+        ("on_rollback: {notify: [slack]}", "on_rollback.notify"),
+    ],
+)
+def test_what_is_set_and_not_acted_on_yet_warns(write: Write, more: str, option: str) -> None:
+    assert warned(write(a=migration(more=f", {more}"))) == [
+        f"m: {option}: kept with the run, but nothing acts on it yet"
+    ]
+
+
+def test_breakers_that_are_judged_may_be_set(write: Write) -> None:
+    assert (
+        warned(write(a=migration(more=", gates: {breaker: {error_rate: {max: 0.2}, fallback_rate: null}}")))
+        == []
+    )
+
+
+# --- drift ------------------------------------------------------------------------------------------------
+
+
+def test_a_spec_that_went_through_the_store_has_the_same_fingerprint() -> None:
+    spec = load_migration(SHIPPED / "migrations" / "opus-4-5-to-5-5.yaml")
+    stored = from_json(to_json(spec), type(spec))
+    assert stored == spec
+    assert fingerprint(stored) == fingerprint(spec)
+
+
+def test_spelling_and_order_do_not_change_a_fingerprint_and_a_value_does(tmp_path: Path) -> None:
+    def fingerprint_of(more: str) -> str:
+        (tmp_path / "m.yaml").write_text(migration(more=more))
+        return fingerprint(load_migration(tmp_path / "m.yaml"))
+
+    spelt = fingerprint_of(", gates: {breaker: {cost_ratio: {window: 60m}, error_rate: {max: 0.050}}}")
+    assert spelt == fingerprint_of("") == fingerprint_of(", holdback: {percent: 0}")
+    assert spelt != fingerprint_of(", gates: {breaker: {error_rate: {max: 0.051}}}")

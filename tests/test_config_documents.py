@@ -1,0 +1,286 @@
+"""Documents are validated whole, with one sentence per problem that says where and what."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.config_documents import (
+    CatalogueDocument,
+    GatewayDocument,
+    MigrationDocument,
+    inconsistencies,
+    parse_duration,
+    to_spec,
+    validated,
+)
+from gateway.core.spec import (
+    BreakerRule,
+    CompatPolicy,
+    Gates,
+    Holdback,
+    Lists,
+    MigrationSpec,
+    OnRollback,
+    Stage,
+)
+from gateway.errors import ConfigError
+
+FILE = Path("m.yaml")
+MINIMAL: dict[str, Any] = {
+    "name": "m",
+    "control": "old",
+    "candidate": "new",
+    "match": {"models": ["old"]},
+    "stages": [{"name": "full", "percent": 100}],
+}
+
+
+def spec_of(**more: Any) -> MigrationSpec:
+    return to_spec(validated(MigrationDocument, {**MINIMAL, **more}, FILE))
+
+
+def problems_of(**more: Any) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        spec_of(**more)
+    return caught.value.message.splitlines()
+
+
+def test_a_minimal_migration_has_the_defaults_of_the_interface() -> None:
+    assert spec_of() == MigrationSpec("m", "old", "new", ("old",), (Stage("full", 100.0),))
+
+
+def test_every_option_finds_its_place() -> None:
+    spec = spec_of(
+        unit=["user", "api_key"],
+        lists={"allow_users": ["a"], "deny_users": ["b"]},
+        compat={"prefill": "reject", "thinking": "adopt"},
+        stages=[
+            {"name": "canary", "percent": 5, "hold": "48h", "min_units": 200, "max_regression": 0.03},
+            {"name": "half", "percent": 50.5, "hold": "5d", "approval": True},
+        ],
+        on_rollback={"mode": "drain", "notify": ["slack"]},
+        holdback={"percent": 2, "until": "2027-01-01"},
+    )
+    assert spec.unit == ("user", "api_key")
+    assert spec.lists == Lists(allow_users=("a",), deny_users=("b",))
+    assert spec.compat == CompatPolicy(prefill="reject", thinking="adopt")
+    assert spec.stages == (
+        Stage("canary", 5, 172_800, 200, 0.03),
+        Stage("half", 50.5, 432_000, approval=True),
+    )
+    assert spec.on_rollback == OnRollback("drain", ("slack",))
+    assert spec.holdback == Holdback(2, "2027-01-01")
+
+
+def test_of_a_gate_only_what_is_written_changes() -> None:
+    gates = spec_of(
+        gates={
+            "breaker": {"error_rate": {"max": 0.2}, "latency_p95_s": {"window": "1m", "min_units": 3}},
+            "rollback": {"refusal": {"max_ratio": 3}, "alpha": 0.01},
+        }
+    ).gates
+    default = Gates()
+    assert gates.breaker["error_rate"] == BreakerRule(0.2, 300, 20, 5)
+    assert gates.breaker["latency_p95_s"] == BreakerRule(60, 60, 20, 3)
+    assert gates.breaker["cost_ratio"] == default.breaker["cost_ratio"]
+    assert gates.rollback == {**default.rollback, "refusal": 3}
+    assert gates.alpha == 0.01
+    assert gates.hold == default.hold
+
+
+def test_null_switches_a_gate_off() -> None:
+    gates = spec_of(
+        gates={"breaker": {"cost_ratio": None}, "rollback": {"error": None}, "hold": {"ttft": None}}
+    ).gates
+    assert "cost_ratio" not in gates.breaker
+    assert "error" not in gates.rollback
+    assert "ttft" not in gates.hold
+    assert len(gates.breaker) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("3d", 259_200),
+        ("48h", 172_800),
+        ("5m", 300),
+        ("30s", 30),
+        ("2h30m", 9000),
+        ("1.5s", 1.5),
+        (" 5s ", 5),
+        (0, 0),
+    ],
+)
+def test_a_duration_is_a_number_with_its_unit(text: object, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["30", 30, 1.5, "", "h", "5 m", "-5m", "5M", "5ms", "1w", True, False, None, "1e3s"]
+)
+def test_anything_else_is_not_a_duration(text: object) -> None:
+    with pytest.raises(ValueError, match="number with its unit"):
+        parse_duration(text)
+
+
+@given(st.integers(0, 10**6), st.sampled_from("dhms"))
+def test_a_duration_of_whole_units_is_exact(number: int, unit: str) -> None:
+    assert parse_duration(f"{number}{unit}") == number * {"d": 86_400, "h": 3_600, "m": 60, "s": 1}[unit]
+
+
+# --- what is refused --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("missing", ["name", "control", "candidate", "match", "stages"])
+def test_five_keys_are_required(missing: str) -> None:
+    document = {key: value for key, value in MINIMAL.items() if key != missing}
+    with pytest.raises(ConfigError, match=f"^m.yaml: {missing}: is required$"):
+        validated(MigrationDocument, document, FILE)
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ({"stagse": []}, "m.yaml: stagse: unknown key; did you mean 'stages'?"),
+        (
+            {"match": {"models": ["a"], "model": "a"}},
+            "m.yaml: match.model: unknown key; did you mean 'models'?",
+        ),
+        (
+            {"stages": [{"name": "a", "percent": 1, "holds": "3d"}]},
+            "m.yaml: stages[0].holds: unknown key; did you mean 'hold'?",
+        ),
+        (
+            {"gates": {"breaker": {"error_rates": {"max": 1}}}},
+            "m.yaml: gates.breaker.error_rates: unknown key; did you mean 'error_rate'?",
+        ),
+        (
+            {"gates": {"breaker": {"error_rate": {"maxx": 1}}}},
+            "m.yaml: gates.breaker.error_rate.maxx: unknown key; did you mean 'max'?",
+        ),
+        ({"compat": {"prefil": "emulate"}}, "m.yaml: compat.prefil: unknown key; did you mean 'prefill'?"),
+        (
+            {"lists": {"zzz": []}},
+            "m.yaml: lists.zzz: unknown key; known here: allow_users, allow_tasks, deny_users",
+        ),
+        (
+            {"gates": {"hold": {"require": "non_inferior"}}},
+            "m.yaml: gates.hold.require: unknown key; known here: ttft, slow_share, cost, output_tokens",
+        ),
+    ],
+)
+def test_an_unknown_key_is_refused_with_what_was_meant(more: dict[str, Any], problem: str) -> None:
+    assert problems_of(**more) == [problem]
+
+
+@pytest.mark.parametrize(
+    ("more", "where"),
+    [
+        ({"name": "Opus 5"}, "name"),
+        ({"name": "-a"}, "name"),
+        ({"name": "a" * 64}, "name"),
+        ({"control": ""}, "control"),
+        ({"match": {"models": []}}, "match.models"),
+        ({"stages": []}, "stages"),
+        ({"stages": [{"name": "a", "percent": 101}]}, "stages[0].percent"),
+        ({"stages": [{"name": "a", "percent": -1}]}, "stages[0].percent"),
+        ({"stages": [{"name": "a", "percent": float("nan")}]}, "stages[0].percent"),
+        ({"stages": [{"name": "a", "percent": 1, "hold": 30}]}, "stages[0].hold"),
+        ({"stages": [{"name": "a", "percent": 1, "min_units": -1}]}, "stages[0].min_units"),
+        ({"unit": []}, "unit"),
+        ({"unit": ["cookie"]}, "unit[0]"),
+        ({"compat": {"prefill": "maybe"}}, "compat.prefill"),
+        ({"gates": {"breaker": {"error_rate": {"window": "0s"}}}}, "gates.breaker.error_rate.window"),
+        ({"gates": {"rollback": {"alpha": 1}}}, "gates.rollback.alpha"),
+        ({"gates": {"hold": {"cost": {"max_ratio": 0}}}}, "gates.hold.cost.max_ratio"),
+        ({"on_rollback": {"mode": "leave"}}, "on_rollback.mode"),
+        ({"holdback": {"percent": 2, "until": "soon"}}, "holdback.until"),
+        ({"lists": None}, "lists"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_where_it_stands(more: dict[str, Any], where: str) -> None:
+    (problem,) = problems_of(**more)
+    assert problem.startswith(f"m.yaml: {where}: ")
+
+
+def test_every_problem_has_its_line() -> None:
+    assert len(problems_of(name="A", unit=["cookie"], stage=[])) == 3
+
+
+@pytest.mark.parametrize(
+    ("compat", "option"),
+    [({"model_field": "requested"}, "model_field"), ({"effort": {"high": "medium"}}, "effort")],
+)
+def test_what_does_not_exist_yet_is_refused_and_says_so(compat: dict[str, Any], option: str) -> None:
+    (problem,) = problems_of(compat=compat)
+    assert problem.startswith(f"m.yaml: compat: {option}: ")
+    assert "not supported yet" in problem
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        (
+            {"stages": [{"name": "a", "percent": 5}, {"name": "a", "percent": 6}]},
+            "stages[1].name: 'a' stands twice",
+        ),
+        (
+            {"stages": [{"name": "a", "percent": 5}, {"name": "b", "percent": 5}]},
+            "stages[1].percent: 5 is not above 5",
+        ),
+        ({"unit": ["user", "user"]}, "unit: 'user' stands twice"),
+        ({"match": {"models": ["old", "old"]}}, "match.models: 'old' stands twice"),
+        (
+            {"lists": {"allow_users": ["ann", "bob"], "deny_users": ["bob"]}},
+            "lists: 'bob' is both allowed and denied",
+        ),
+        (
+            {"shadow": {"percent": 5}},
+            "shadow.percent: shadow traffic is not supported yet; leave it at 0",
+        ),
+    ],
+)
+def test_fields_that_contradict_each_other_are_named(more: dict[str, Any], problem: str) -> None:
+    assert list(inconsistencies(spec_of(**more))) == [problem]
+
+
+def test_a_ramp_may_end_below_everything() -> None:
+    stages = [{"name": "watch", "percent": 0}, {"name": "some", "percent": 20}]
+    assert list(inconsistencies(spec_of(stages=stages))) == []
+
+
+# --- the other documents ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "api.anthropic.com",
+        "ftp://host",
+        "https://",
+        "https://user:pw@host",
+        "https://host?key=1",
+        "https://a b",
+    ],
+)
+def test_an_upstream_is_a_plain_http_url(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"^g.yaml: upstream.url: ") as caught:
+        validated(GatewayDocument, {"upstream": {"url": url}}, Path("g.yaml"))
+    assert "pw" not in caught.value.message
+
+
+def test_a_catalogue_row_is_checked_to_its_leaves() -> None:
+    content = {"models": [{"id": "a", "prices": {"input": "cheap", "inptu": 1}}]}
+    with pytest.raises(ConfigError) as caught:
+        validated(CatalogueDocument, content, Path("c.yaml"))
+    problems = caught.value.message.splitlines()
+    assert "c.yaml: models[0].prices.inptu: unknown key; did you mean 'input'?" in problems
+    assert "c.yaml: models[0].prices.output: is required" in problems
+    assert "c.yaml: models[0].thinking: is required" in problems
+    assert any(
+        problem.startswith("c.yaml: models[0].prices.input: Input should be a valid number")
+        for problem in problems
+    )
