@@ -1,0 +1,291 @@
+"""Every series has a closed set of labels, and one page answers for all workers."""
+
+import inspect
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.core.gates import Verdict
+from gateway.core.types import (
+    Arm,
+    Change,
+    FallbackCause,
+    MigrationState,
+    Outcome,
+    Phase,
+    Reason,
+    RewriteClass,
+)
+from gateway.core.usage import Usage
+from gateway.metrics import DIRECTORY_VARIABLE, STORE_OPERATIONS, Metrics, share
+from gateway.store.ports import Store
+
+Page = dict[tuple[str, frozenset[tuple[str, str]]], float]
+M = {"migration": "m"}
+CANDIDATE = {"migration": "m", "arm": "candidate"}
+
+
+def read(page: bytes) -> Page:
+    families = text_string_to_metric_families(page.decode())
+    return {
+        (sample.name.removeprefix("gateway_"), frozenset(sample.labels.items())): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def value(page: Page, name: str, **labels: str) -> float | None:
+    return page.get((name, frozenset(labels.items())))
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics(["m"])
+
+
+def test_a_request_is_booked_to_its_arm_and_names_who_answered(metrics: Metrics) -> None:
+    metrics.request("m", Arm.candidate, Arm.control, Outcome.ok, duration_s=1.5)
+    page = read(metrics.render()[0])
+    assert value(page, "requests_total", **CANDIDATE, served="control", outcome="ok") == 1
+    assert value(page, "request_duration_seconds_sum", **CANDIDATE) == 1.5
+    assert value(page, "request_duration_seconds_bucket", **CANDIDATE, le="1.0") == 0
+    assert value(page, "request_duration_seconds_bucket", **CANDIDATE, le="2.5") == 1
+
+
+def test_times_are_kept_for_calls_of_minutes_and_overheads_of_microseconds(metrics: Metrics) -> None:
+    metrics.first_token("m", Arm.candidate, 400)
+    metrics.overhead("m", Arm.candidate, 0.0002)
+    page = read(metrics.render()[0])
+    assert value(page, "time_to_first_token_seconds_bucket", **CANDIDATE, le="300.0") == 0
+    assert value(page, "time_to_first_token_seconds_bucket", **CANDIDATE, le="600.0") == 1
+    assert value(page, "overhead_seconds_bucket", **CANDIDATE, le="0.0001") == 0
+    assert value(page, "overhead_seconds_bucket", **CANDIDATE, le="0.00025") == 1
+
+
+def test_tokens_are_counted_by_kind_and_cost_in_dollars(metrics: Metrics) -> None:
+    usage = Usage(1, 20, 300, 4000, 50_000, 6)
+    for _ in range(2):
+        metrics.usage("m", Arm.candidate, Arm.candidate, usage, 1_250_000)
+    metrics.usage("m", Arm.candidate, Arm.candidate, Usage(input_tokens=1), None)
+    page = read(metrics.render()[0])
+    kinds = {"input": 3, "output": 40, "cache_read": 600, "cache_write": 108_000, "thinking": 12}
+    for kind, count in kinds.items():
+        assert value(page, "tokens_total", **CANDIDATE, served="candidate", kind=kind) == count
+    assert value(page, "cost_usd_total", **CANDIDATE, served="candidate") == 2.5
+
+
+def test_what_else_happens_to_a_request_has_its_counter(metrics: Metrics) -> None:
+    metrics.assignment("m", Reason.bucket)
+    metrics.fallback("m", FallbackCause.overloaded)
+    metrics.rewrite("m", Change("sampling", RewriteClass.emulated, "dropped"))
+    metrics.unservable("m", "forced_tool")
+    metrics.passthrough(Outcome.upstream_error)
+    metrics.store_error("recall")
+    page = read(metrics.render()[0])
+    assert value(page, "assignments_total", **M, reason="bucket") == 1
+    assert value(page, "fallbacks_total", **M, cause="overloaded") == 1
+    assert value(page, "rewrites_total", **M, **{"rule": "sampling", "class": "E"}) == 1
+    assert value(page, "unservable_total", **M, rule="forced_tool") == 1
+    assert value(page, "passthrough_total", outcome="upstream_error") == 1
+    assert value(page, "store_errors_total", operation="recall") == 1
+
+
+def test_requests_in_flight_come_and_go(metrics: Metrics) -> None:
+    metrics.entered()
+    metrics.entered()
+    metrics.left()
+    assert value(read(metrics.render()[0]), "in_flight") == 1
+
+
+def test_a_rollout_shows_its_share_its_stage_and_one_phase(metrics: Metrics) -> None:
+    metrics.rollout(MigrationState("m"))
+    metrics.rollout(MigrationState("m", phase=Phase.running, stage_index=2, weight=25_000))
+    page = read(metrics.render()[0])
+    assert value(page, "weight_percent", **M) == 25
+    assert value(page, "stage", **M) == 2
+    assert {phase: value(page, "phase", **M, phase=phase) for phase in Phase} == {
+        phase: float(phase is Phase.running) for phase in Phase
+    }
+
+
+@pytest.mark.parametrize(
+    ("phase", "percent"),
+    [(Phase.completed, 100), (Phase.soaking, 100), (Phase.rolled_back, 0), (Phase.paused, 25)],
+)
+def test_the_share_is_what_the_phase_serves(metrics: Metrics, phase: Phase, percent: float) -> None:
+    metrics.rollout(MigrationState("m", phase=phase, weight=25_000))
+    assert value(read(metrics.render()[0]), "weight_percent", **M) == percent
+
+
+def test_a_migration_that_left_the_configuration_is_shown_at_rest(metrics: Metrics) -> None:
+    metrics.rollout(MigrationState("m", phase=Phase.running, weight=25_000))
+    metrics.configured(["n"])
+    metrics.assignment("n", Reason.bucket)
+    page = read(metrics.render()[0])
+    assert value(page, "weight_percent", **M) == 0
+    assert value(page, "phase", **M, phase="running") == 0
+    assert value(page, "assignments_total", migration="n", reason="bucket") == 1
+
+
+def test_a_gate_shows_one_verdict(metrics: Metrics) -> None:
+    metrics.gate("m", "error_rate", Verdict.inconclusive)
+    metrics.gate("m", "error_rate", Verdict.failed)
+    page = read(metrics.render()[0])
+    assert value(page, "gate_verdict", **M, gate="error_rate", verdict="fail") == 1
+    assert value(page, "gate_verdict", **M, gate="error_rate", verdict="inconclusive") == 0
+
+
+def test_the_process_shows_what_it_obeys_and_whether_it_leads(metrics: Metrics) -> None:
+    metrics.snapshot(7, 0.25)
+    metrics.leader(True)
+    page = read(metrics.render()[0])
+    assert (value(page, "snapshot_version"), value(page, "snapshot_age_seconds")) == (7, 0.25)
+    assert value(page, "leader") == 1
+    metrics.leader(False)
+    assert value(read(metrics.render()[0]), "leader") == 0
+
+
+def test_the_build_is_named(metrics: Metrics) -> None:
+    ((labels, one),) = [
+        (dict(key[1]), one) for key, one in read(metrics.render()[0]).items() if key[0] == "build_info"
+    ]
+    assert one == 1
+    assert labels.keys() == {"version", "python"}
+
+
+def test_the_page_is_prometheus_text_without_noise(metrics: Metrics) -> None:
+    metrics.request("m", Arm.control, Arm.control, Outcome.ok, duration_s=1)
+    body, content_type = metrics.render()
+    assert content_type == "text/plain; version=0.0.4; charset=utf-8"
+    assert b"_created" not in body
+
+
+def test_whatever_is_not_in_a_labels_set_is_other(metrics: Metrics) -> None:
+    strange = "user-4711"
+    metrics.assignment(strange, Reason.bucket)
+    metrics.rewrite("m", Change(strange, RewriteClass.lossless, ""))
+    metrics.unservable("m", strange)
+    metrics.store_error(strange)
+    metrics.gate("m", strange, Verdict.passed)
+    body, _ = metrics.render()
+    assert strange.encode() not in body
+    assert value(read(body), "assignments_total", migration="other", reason="bucket") == 1
+
+
+def test_however_many_strange_values_come_they_are_one_series(metrics: Metrics) -> None:
+    for number in range(100):
+        metrics.store_error(f"operation-{number}")
+    page = read(metrics.render()[0])
+    assert [page[key] for key in page if key[0] == "store_errors_total"] == [100]
+
+
+def test_every_operation_of_a_store_has_its_label() -> None:
+    operations = {
+        name for name, _ in inspect.getmembers(Store, inspect.isfunction) if not name.startswith("_")
+    }
+    assert operations == STORE_OPERATIONS
+
+
+# --- several workers --------------------------------------------------------------------------------------
+
+WORKER = """
+import sys
+from gateway.core.types import Arm, MigrationState, Outcome, Phase, Reason
+from gateway.metrics import Metrics
+
+metrics = Metrics(["m"])
+number = int(sys.argv[1])
+for _ in range(number):
+    metrics.entered()
+    metrics.request("m", Arm.candidate, Arm.candidate, Outcome.ok, duration_s=0.5)
+metrics.rollout(MigrationState("m", phase=Phase.running, weight=number * 1000))
+metrics.snapshot(number, number)
+metrics.leader(number == 2)
+print("ready", flush=True)
+for line in sys.stdin:
+    page = metrics.render()[0] if line == "scrape\\n" else b""
+    print(page.decode().replace("\\n", "\\t"), flush=True)
+"""
+
+
+class Worker:
+    """A process of its own that counts as many requests as its number says."""
+
+    def __init__(self, number: int, env: dict[str, str]) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", WORKER, str(number)],
+            env={**os.environ, **env},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._answer() == "ready"
+
+    def scrape(self) -> Page:
+        assert self.process.stdin is not None
+        self.process.stdin.write("scrape\n")
+        self.process.stdin.flush()
+        return read(self._answer().replace("\t", "\n").encode())
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def _answer(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().removesuffix("\n")
+
+
+@pytest.fixture
+def workers(tmp_path: Path) -> Iterator[tuple[Worker, Worker]]:
+    env = share(tmp_path / "metrics")
+    pair = (Worker(2, env), Worker(3, env))
+    yield pair
+    for worker in pair:
+        worker.kill()
+
+
+def test_whoever_is_scraped_answers_for_all_workers(workers: tuple[Worker, Worker]) -> None:
+    for worker in workers:
+        page = worker.scrape()
+        assert value(page, "requests_total", **CANDIDATE, served="candidate", outcome="ok") == 5
+        assert value(page, "request_duration_seconds_count", **CANDIDATE) == 5
+        assert value(page, "in_flight") == 5
+        assert value(page, "weight_percent", **M) == 3, "the newest"
+        assert value(page, "phase", **M, phase="running") == 1
+        assert value(page, "snapshot_version") == 2, "the one that lags behind"
+        assert value(page, "snapshot_age_seconds") == 3, "the oldest"
+        assert value(page, "leader") == 1
+
+
+def test_of_a_dead_worker_the_counts_stay_and_the_gauges_go(workers: tuple[Worker, Worker]) -> None:
+    first, second = workers
+    first.kill()
+    page = second.scrape()
+    assert value(page, "requests_total", **CANDIDATE, served="candidate", outcome="ok") == 5
+    assert value(page, "in_flight") == 3
+    assert value(page, "leader") == 0
+    assert value(page, "snapshot_version") == 3
+
+
+def test_a_new_serve_starts_from_zero(tmp_path: Path) -> None:
+    (tmp_path / "counter_1.db").write_bytes(b"old")
+    (tmp_path / "kept.txt").write_text("not ours")
+    assert share(tmp_path) == {DIRECTORY_VARIABLE: str(tmp_path)}
+    assert [file.name for file in tmp_path.iterdir()] == ["kept.txt"]
+
+
+def test_a_directory_that_is_named_too_late_is_refused(tmp_path: Path) -> None:
+    late = (
+        f"import os, gateway.metrics as m; os.environ[m.DIRECTORY_VARIABLE] = {str(tmp_path)!r}; m.Metrics()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", late], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 1
+    assert "must be set before the process starts" in done.stderr
