@@ -1,0 +1,102 @@
+"""`gateway demo`: the command around the demo - screen, signals, closing summary, exit code."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Coroutine, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+import gateway
+from gateway.cli import view
+from gateway.cli.scene import LiveScreen, PlainScreen
+from gateway.config import load_catalogue
+from gateway.demo.story import Check, play
+from gateway.errors import ConfigError, GatewayError
+from gateway.tasks import SystemClock
+
+INTERRUPTED = 130
+
+
+def demo(
+    plain: Annotated[bool, typer.Option("--plain", help="Lines instead of a live view.")] = False,
+) -> None:
+    """Watch a whole migration: a good candidate climbs to 100 %, a bad one is rolled back by itself.
+
+    Everything runs on this machine: a simulated Messages API, the gateway with its embedded store, and the
+    traffic of five applications. Exit code: 0 if all of it happened and no caller saw a failure, 1 if not, 2
+    if it could not run.
+    """
+    files = _files()
+    catalogue = load_catalogue(files / "models.yaml")
+    console = view.console()
+    in_place = console.is_terminal and not plain and not os.environ.get("CI")
+    screen: LiveScreen | PlainScreen = LiveScreen(console) if in_place else PlainScreen(console)
+    clock = SystemClock()
+    started = clock.monotonic()
+    try:
+        checks = asyncio.run(_until_told_to_stop(play(screen, clock, catalogue, files)))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        screen.close()
+        typer.echo("stopped; nothing is left running", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    except BaseExceptionGroup as group:
+        if error := next(_expected(group), None):
+            raise error from None
+        raise
+    finally:
+        screen.close()
+    summarise(console, checks, clock.monotonic() - started)
+    if not all(check.holds for check in checks):
+        raise typer.Exit(1)
+
+
+def summarise(console: Console, checks: Sequence[Check], took_s: float) -> None:
+    """Write what happened, claim by claim."""
+    console.print()
+    for check in checks:
+        mark, style = ("✓", "green") if check.holds else ("✗", "bold red")
+        console.print(f"{mark} {check.claim if check.holds else check.otherwise}", style=style, markup=False)
+    console.print()
+    failed = sum(not check.holds for check in checks)
+    if failed:
+        console.print(
+            f"The demo failed: {failed} of {len(checks)} claims do not hold ({took_s:.0f} s).",
+            style="bold red",
+        )
+    else:
+        console.print(
+            f"All of it on this machine, in {took_s:.0f} s. Next: make run, and README.md.", style="bold"
+        )
+
+
+async def _until_told_to_stop(story: Coroutine[Any, Any, list[Check]]) -> list[Check]:
+    """Run the story; a terminal that closes and a polite kill end it like Ctrl-C does."""
+    async with asyncio.TaskGroup() as group:
+        telling = group.create_task(story, name="demo")
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, telling.cancel)
+    return telling.result()
+
+
+def _files() -> Path:
+    """Return the folder with models.yaml and the demo's traffic: of the working directory, else of the
+    checkout."""
+    folders = [Path("config"), Path(gateway.__file__).parents[1] / "config"]
+    for folder in folders:
+        if (folder / "demo").is_dir():
+            return folder
+    raise ConfigError(
+        "the demo needs config/demo and config/models.yaml; run it from a clone of the repository"
+    )
+
+
+def _expected(group: BaseExceptionGroup[BaseException]) -> Iterator[GatewayError]:
+    for error in group.exceptions:
+        if isinstance(error, GatewayError):
+            yield error
+        elif isinstance(error, BaseExceptionGroup):
+            yield from _expected(error)

@@ -1,0 +1,130 @@
+"""`gateway check` and `gateway models`: the documents, read where they lie, without a running gateway."""
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway.cli import view
+from gateway.compat.catalog import Catalogue, Model
+from gateway.config import load, warnings
+from gateway.core.types import to_json
+from gateway.errors import ConfigError, NotFound
+from gateway.settings import Settings
+from gateway.tasks import SystemClock
+
+models = typer.Typer(no_args_is_help=True, help="The catalogue: what each model is, costs and accepts.")
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", help="The gateway's YAML document. [GATEWAY_CONFIG]", show_default=False),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def check(config: ConfigFile = None, as_json: AsJson = False) -> None:
+    """Validate the configuration and the catalogue, and warn of what is legal but unwise.
+
+    Exit code: 0 valid, with warnings or without, 2 not valid.
+    """
+    path = _config_path(config)
+    try:
+        documents = load(path)
+    except ConfigError as error:
+        if not as_json:
+            raise
+        typer.echo(to_json({"ok": False, "errors": error.message.splitlines(), "warnings": []}).decode())
+        raise typer.Exit(2) from None
+    sentences = warnings(documents, _today())
+    if as_json:
+        typer.echo(to_json({"ok": True, "errors": [], "warnings": sentences}).decode())
+        return
+    migrations, rows = len(documents.migrations), len(documents.catalogue.models)
+    typer.echo(f"{path} is valid: {_counted(migrations, 'migration')}, {_counted(rows, 'model')}")
+    for sentence in sentences:
+        view.console().print(f"warning: {sentence}", style="yellow", markup=False)
+
+
+@models.command("list")
+def list_models(config: ConfigFile = None, as_json: AsJson = False) -> None:
+    """Every model, one line each; prices are USD per million tokens."""
+    catalogue = _catalogue(config)
+    if as_json:
+        typer.echo(to_json({"data": catalogue.models}).decode())
+    else:
+        view.console().print(view.models_table(catalogue.models))
+
+
+@models.command("show")
+def show_model(
+    model_id: Annotated[str, typer.Argument(metavar="ID", help="An id or an alias, exactly.")],
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Everything that the catalogue says about one model."""
+    model = _catalogue(config).find(model_id)
+    if model is None:
+        raise NotFound(f"{model_id!r} is not in the catalogue; `gateway models list` shows what is")
+    if as_json:
+        typer.echo(to_json(model).decode())
+    else:
+        view.console().print(view.facts(_facts(model)))
+
+
+def _facts(model: Model) -> Iterator[tuple[str, str]]:
+    yield "model", f"{model.display_name}   {model.id}"
+    yield "aliases", ", ".join(model.aliases) or "none"
+    lifecycle, decision = model.lifecycle, model.decision
+    until = f", retires {lifecycle.retires_on}" if lifecycle.retires_on else ""
+    yield "lifecycle", f"{lifecycle.status}{until}" + (f"; {lifecycle.note}" if lifecycle.note else "")
+    tested = f", tested {decision.tested_on}" if decision.tested_on else ""
+    yield "our decision", f"{decision.tier}{tested}" + (f"; {decision.evidence}" if decision.evidence else "")
+    yield "context", f"{view.tokens(model.context_tokens)} in, {view.tokens(model.max_output_tokens)} out"
+    if prices := model.prices:
+        yield "prices", f"{prices.input:g} in, {prices.output:g} out (USD per million tokens)"
+        yield (
+            "cache",
+            f"{prices.cache_write_5m:g} written for 5 min, {prices.cache_write_1h:g} for 1 h, "
+            f"{prices.cache_read:g} read; from {model.min_cacheable_tokens} tokens",
+        )
+        yield "batch", f"{prices.batch_input:g} in, {prices.batch_output:g} out"
+    if long := model.long_prices:
+        above = view.tokens(long.above_prompt_tokens)
+        yield "long prompts", f"{long.prices.input:g} in, {long.prices.output:g} out above {above} tokens"
+    thinking = model.thinking
+    yield "thinking", f"{', '.join(sorted(thinking.types))}; left out means {thinking.omitted}"
+    effort = model.effort
+    yield (
+        "effort",
+        f"{', '.join(effort.levels)}; {effort.default} by default" if effort.levels else "rejected",
+    )
+    yield (
+        "sampling",
+        {"any": "accepted", "defaults": "default values only", "none": "rejected"}[model.sampling.accepts],
+    )
+    yield "prefill", "accepted" if model.prefill else "rejected"
+    yield (
+        "forced tool",
+        {"always": "accepted", "thinking_off": "with thinking off", "never": "rejected"}[model.forced_tool],
+    )
+    yield "source", model.source
+
+
+def _catalogue(config: Path | None) -> Catalogue:
+    return load(_config_path(config)).catalogue
+
+
+def _config_path(config: Path | None) -> Path:
+    given = {"GATEWAY_CONFIG": str(config)} if config else {}
+    return Settings.load({**os.environ, **given}).config
+
+
+def _today() -> date:
+    return datetime.fromtimestamp(SystemClock().now(), UTC).date()
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

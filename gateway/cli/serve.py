@@ -1,0 +1,204 @@
+"""`gateway serve` and `gateway simulate`: a server in the foreground, and what it says when it comes up.
+
+The port is bound before anything else happens, so that a port in use is one line and not a traceback, and
+port 0 can be named. Flags override the environment; workers are started with the environment, so what a flag
+said is put there for them.
+"""
+
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from gateway import __version__, logs
+from gateway.cli import view
+from gateway.config import Config, load
+from gateway.errors import ConfigError
+from gateway.metrics import share
+from gateway.settings import Settings
+
+DRAIN_S = 600
+"""How long a stopping gateway lets running answers finish: as long as an answer may take to begin."""
+KEEP_ALIVE_S = 75
+"""Longer than clients and load balancers keep idle connections, so that they are the ones who close."""
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", help="The gateway's YAML document. [GATEWAY_CONFIG]", show_default=False),
+]
+Host = Annotated[
+    str | None, typer.Option(help="Address to bind, 127.0.0.1 by default. [GATEWAY_HOST]", show_default=False)
+]
+
+
+def serve(
+    config: ConfigFile = None,
+    host: Host = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            help="Port to bind, 8080 by default; 0: any. [GATEWAY_PORT]", min=0, max=65535, show_default=False
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that serve. [GATEWAY_WORKERS]", min=1, show_default=False)
+    ] = None,
+) -> None:
+    """Run the gateway until it is told to stop; running answers finish first.
+
+    Everything else comes from GATEWAY_* variables. Exit code: 0 stopped, 2 it could not start, and says why.
+    """
+    flags = {"CONFIG": config, "HOST": host, "PORT": port, "WORKERS": workers}
+    os.environ.update({f"GATEWAY_{name}": str(value) for name, value in flags.items() if value is not None})
+    settings = Settings.load()
+    documents = load(settings.config)
+    logs.configure(settings.log_level, settings.log_format)
+    with bound(settings.host, settings.port) as listener, _shared_metrics(settings):
+        view.console().print(_start_block(settings, documents, url_of(listener)))
+        sys.stdout.flush()
+        run("gateway.app:create_app", listener, workers=settings.workers, factory=True)
+
+
+def simulate(
+    config: ConfigFile = None,
+    host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to bind; 0: any.", min=0, max=65535)] = 8090,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SPEC", help="What goes wrong, e.g. model=claude-opus-5-5,kind=overloaded,rate=0.3."
+        ),
+    ] = None,
+    *,
+    speed: Annotated[
+        float, typer.Option(help="How many times faster than a model it answers.", min=0.01)
+    ] = 1,
+) -> None:
+    """Run a Messages API that enforces each model's rules and costs nothing. --fault may be repeated."""
+    # Only here: the other commands need not wait for the simulator to be imported.
+    from gateway.simulator.app import build_simulator
+    from gateway.simulator.faults import parse_fault
+
+    given = {"GATEWAY_CONFIG": str(config)} if config else {}
+    settings = Settings.load({**os.environ, **given})
+    catalogue = load(settings.config).catalogue
+    simulator = build_simulator(catalogue, faults=[parse_fault(spec) for spec in fault or ()], speed=speed)
+    logs.configure("warning", settings.log_format)
+    with bound(host, port) as listener:
+        rows = [("simulator", url_of(listener)), ("models", f"{len(catalogue.models)} in the catalogue")]
+        view.console().print(view.facts([*rows, *(("fault", spec) for spec in fault or ())]))
+        sys.stdout.flush()
+        run(simulator, listener)
+
+
+def run(
+    app: Callable[..., Any] | str, listener: socket.socket, *, workers: int = 1, factory: bool = False
+) -> None:
+    """Serve `app` on a bound socket until the process is told to stop."""
+    config = uvicorn.Config(
+        app,
+        factory=factory,
+        workers=workers,
+        http="httptools",
+        loop="auto",  # uvloop wherever it exists
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=DRAIN_S,
+    )
+    if workers > 1:
+        Multiprocess(config, sockets=[listener]).run()
+    else:
+        _run_here(config, listener)
+
+
+def _run_here(config: uvicorn.Config, listener: socket.socket) -> None:
+    server = uvicorn.Server(config)
+    try:
+        server.run(sockets=[listener])
+    except KeyboardInterrupt:
+        # uvicorn has already finished in good order and raises the signal again for its caller.
+        return
+
+
+@contextmanager
+def bound(host: str, port: int) -> Iterator[socket.socket]:
+    """Give a socket that is bound and not yet listening; raises ConfigError in words when that is
+    impossible."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            raise ConfigError(
+                f"cannot listen on {host} port {port}: {(error.strerror or str(error)).lower()}; "
+                "stop what uses it or choose another with --port or --host"
+            ) from None
+        listener.set_inheritable(True)
+        yield listener
+    finally:
+        listener.close()
+
+
+def url_of(listener: socket.socket) -> str:
+    """Return the address that clients use."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+@contextmanager
+def _shared_metrics(settings: Settings) -> Iterator[None]:
+    """Let workers count in one directory of this `serve`, made before they start and removed after they
+    end."""
+    if settings.workers == 1:
+        yield
+        return
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    directory = Path(tempfile.mkdtemp(prefix="metrics-", dir=settings.data_dir))
+    try:
+        os.environ.update(share(directory))
+        yield
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _start_block(settings: Settings, documents: Config, url: str) -> Any:
+    workers = f"   {settings.workers} workers" if settings.workers > 1 else ""
+    rows = [
+        ("gateway", f"{url}{workers}   version {__version__}"),
+        ("upstream", settings.upstream_url or documents.upstream_url),
+        ("store", str(logs.redact(settings.store_url.get_secret_value()))),
+        *_migration_rows(documents),
+        ("admin", _admin_access(settings)),
+    ]
+    return view.facts(rows)
+
+
+def _migration_rows(documents: Config) -> list[tuple[str, str]]:
+    if not documents.migrations:
+        return [("migrations", "none configured: every request passes through")]
+    labels = ["migrations", *[""] * (len(documents.migrations) - 1)]
+    return [
+        (label, f"{spec.name}: {spec.control} → {spec.candidate}")
+        for label, spec in zip(labels, documents.migrations, strict=True)
+    ]
+
+
+def _admin_access(settings: Settings) -> str:
+    if settings.admin_tokens:
+        names = ", ".join(f"{token.name} ({token.role})" for token in settings.admin_tokens)
+        return f"tokens of {names}"
+    return f"from this machine only, with the token in {settings.data_dir / 'admin-token'}"

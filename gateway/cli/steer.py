@@ -1,0 +1,247 @@
+"""The verbs that change a migration, each one call to the admin API.
+
+All of them take `--reason`, which the audit log keeps, and `--if-match`, which refuses to act on a state that
+somebody changed meanwhile. None asks back: whoever types `emergency-rollback` at three in the morning means
+it.
+"""
+
+from typing import Annotated, Any, Literal
+
+import typer
+
+from gateway.cli import view
+from gateway.cli.admin import DEFAULT_URL, Admin, AsJson, Name, Url, connect
+from gateway.cli.migration import plain, print_json
+from gateway.errors import BadRequest, GatewayError
+
+Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the audit log.", show_default=False)]
+IfMatch = Annotated[
+    str | None,
+    typer.Option(
+        "--if-match", metavar="VERSION", help="Act only if the version is still this one.", show_default=False
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", help="Go past an open checklist; needs a reason.")]
+Mode = Annotated[
+    Literal["evict", "drain"] | None,
+    typer.Option(
+        help="evict: everybody leaves at once; drain: running conversations finish; else as the file says.",
+        show_default=False,
+    ),
+]
+
+PLAIN_VERBS = {
+    "advance": "Go to the next stage.",
+    "pause": "Stop advancing; the weight stays, and so do the breakers.",
+    "resume": "Go on after a pause, at the weight that is served now.",
+    "approve": "Give the approval that a stage waits for.",
+    "step-back": "Return to the stage before this one.",
+    "complete": "End the soak: the candidate is the model from now on.",
+}
+STARTING_VERBS = {
+    "start": "Begin the first run, at the first stage.",
+    "restart": "Begin a new run with new people, after a rollback or when completed.",
+}
+
+_STORE_AWAY = (
+    "The store does not answer: this replica, and those that share its disk, have stopped; the others are "
+    "told when the store is back. Run this command against each of the others as well (--url)."
+)
+_WHEN_MISSING = (
+    "A missing replica may still send requests to the candidate. Take it out of the load balancer or stop "
+    "its process, then run this command again; `gateway migration status` shows when all agree."
+)
+
+lists = typer.Typer(no_args_is_help=True, help="Users and tasks that are assigned by name.")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register every verb, in the order in which a rollout meets them."""
+    _add_starting(app, "start")
+    _add_plain(app, "advance")
+    app.command("set-weight")(set_weight)
+    for verb in ("pause", "resume", "approve", "step-back"):
+        _add_plain(app, verb)
+    app.command("rollback")(rollback)
+    app.command("emergency-rollback")(emergency_rollback)
+    _add_starting(app, "restart")
+    _add_plain(app, "complete")
+    app.add_typer(lists, name="lists")
+
+
+def _add_plain(app: typer.Typer, verb: str) -> None:
+    @app.command(verb, help=PLAIN_VERBS[verb])
+    def command(
+        name: Name = None,
+        reason: Reason = "",
+        if_match: IfMatch = None,
+        as_json: AsJson = False,
+        *,
+        url: Url = DEFAULT_URL,
+    ) -> None:
+        _act(verb, name, {"reason": reason}, url=url, if_match=if_match, as_json=as_json)
+
+
+def _add_starting(app: typer.Typer, verb: str) -> None:
+    @app.command(verb, help=STARTING_VERBS[verb])
+    def command(
+        name: Name = None,
+        reason: Reason = "",
+        if_match: IfMatch = None,
+        as_json: AsJson = False,
+        *,
+        force: Force = False,
+        url: Url = DEFAULT_URL,
+    ) -> None:
+        if force and not reason:
+            raise BadRequest("--force needs a --reason")
+        body = {"reason": reason} | ({"force": True} if force else {})
+        _act(verb, name, body, url=url, if_match=if_match, as_json=as_json)
+
+
+def set_weight(
+    arguments: Annotated[
+        list[str], typer.Argument(metavar="[NAME] PERCENT", help="The candidate's share, 0 to 100.")
+    ],
+    reason: Reason = "",
+    if_match: IfMatch = None,
+    as_json: AsJson = False,
+    *,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Serve any share; pauses the automation until resume or advance."""
+    *names, share = arguments
+    try:
+        percent = float(share.removesuffix("%"))
+    except ValueError:
+        raise BadRequest(f"{share!r} is no percentage: gateway migration set-weight [NAME] PERCENT") from None
+    if len(names) > 1:
+        raise BadRequest("one migration at a time: gateway migration set-weight [NAME] PERCENT")
+    with connect(url) as admin:
+        path = admin.resolve(names[0] if names else None)
+        answer = admin.write("PUT", f"{path}/weight", {"percent": percent, "reason": reason}, if_match)
+        _report(admin, path, answer, as_json)
+
+
+def rollback(
+    name: Name = None,
+    mode: Mode = None,
+    reason: Reason = "",
+    if_match: IfMatch = None,
+    as_json: AsJson = False,
+    *,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Put everybody back on control."""
+    body = {"reason": reason} | ({"mode": mode} if mode else {})
+    _act("rollback", name, body, url=url, if_match=if_match, as_json=as_json)
+
+
+def emergency_rollback(
+    name: Name = None, reason: Reason = "", as_json: AsJson = False, url: Url = DEFAULT_URL
+) -> None:
+    """Stop the candidate everywhere, now, and say who has confirmed it.
+
+    Exit code: 0 when every replica has confirmed, 1 when one is missing or only this one could be reached, 2
+    when the gateway could not be asked.
+    """
+    with connect(url) as admin:
+        path = admin.resolve(name)
+        answer = admin.write("POST", f"{path}/actions/emergency-rollback", {"reason": reason})
+        confirmed = [] if as_json else _confirmed(admin, answer)
+    missing = answer["replicas"]["missing"]
+    stopped_everywhere = answer["status"] == "rolled_back" and not missing
+    if as_json:
+        print_json(answer)
+    else:
+        _tell_emergency(path.rpartition("/")[2], answer, confirmed)
+    if not stopped_everywhere:
+        raise typer.Exit(1)
+
+
+@lists.command("show")
+def show_lists(name: Name = None, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
+    """Who is on which list."""
+    with connect(url) as admin:
+        answer = admin.get(f"{admin.resolve(name)}/lists")
+    _print_lists(answer, as_json)
+
+
+@lists.command("set")
+def set_lists(
+    name: Name = None,
+    allow_users: Annotated[str | None, typer.Option(metavar="A,B", help="Always the candidate.")] = None,
+    allow_tasks: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Always the candidate, by x-gateway-task.")
+    ] = None,
+    deny_users: Annotated[str | None, typer.Option(metavar="A,B", help="Always control.")] = None,
+    *,
+    reason: Reason = "",
+    if_match: IfMatch = None,
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Replace the lists that are given; the others stay. An empty value empties a list."""
+    given = {"allow_users": allow_users, "allow_tasks": allow_tasks, "deny_users": deny_users}
+    changes = {key: _split(value) for key, value in given.items() if value is not None}
+    if not changes:
+        raise BadRequest("name at least one of --allow-users, --allow-tasks, --deny-users")
+    with connect(url) as admin:
+        path = f"{admin.resolve(name)}/lists"
+        present = {key: admin.get(path).get(key, []) for key in given} if len(changes) < len(given) else {}
+        answer = admin.write("PUT", path, present | changes | {"reason": reason}, if_match)
+    _print_lists(answer, as_json)
+
+
+def _act(
+    verb: str, name: str | None, body: dict[str, Any], *, url: str, if_match: str | None, as_json: bool
+) -> None:
+    with connect(url) as admin:
+        path = admin.resolve(name)
+        _report(admin, path, admin.write("POST", f"{path}/actions/{verb}", body, if_match), as_json)
+
+
+def _report(admin: Admin, path: str, answer: Any, as_json: bool) -> None:
+    if as_json:
+        print_json(answer)
+    else:
+        typer.echo(view.headline(answer if "phase" in answer else admin.get(path)))
+
+
+def _confirmed(admin: Admin, answer: Any) -> list[str]:
+    """Return the names of the replicas that acknowledged; nothing is worth failing for here."""
+    try:
+        replicas = [replica["id"] for replica in admin.get("/admin/replicas")["data"]]
+    except (GatewayError, KeyError, TypeError):
+        return []
+    missing = set(answer["replicas"]["missing"])
+    return [replica for replica in replicas if replica not in missing]
+
+
+def _tell_emergency(name: str, answer: Any, confirmed: list[str]) -> None:
+    replicas, out = answer["replicas"], view.console()
+    count = f"{replicas['acknowledged']} of {replicas['expected']} replicas have confirmed"
+    took = f" after {answer['took_ms']} ms" if "took_ms" in answer else ""
+    if answer["status"] == "rolled_back" and not replicas["missing"]:
+        out.print(f"{name}: STOPPED. Everything is on control; {count}{took}.", style="bold green")
+    else:
+        out.print(f"{name}: NOT STOPPED EVERYWHERE. Only {count}{took}.", style="bold red")
+    if confirmed:
+        out.print(f"confirmed: {', '.join(confirmed)}")
+    if answer["status"] != "rolled_back":
+        out.print(_STORE_AWAY)
+    if replicas["missing"]:
+        out.print(f"MISSING: {', '.join(replicas['missing'])}", style="bold red")
+        out.print(_WHEN_MISSING)
+
+
+def _print_lists(answer: Any, as_json: bool) -> None:
+    if as_json:
+        print_json(answer)
+    else:
+        rows = ((key, plain(answer.get(key, []))) for key in ("allow_users", "allow_tasks", "deny_users"))
+        view.console().print(view.facts(rows))
+
+
+def _split(value: str) -> list[str]:
+    return [item.strip() for item in value.split(",") if item.strip()]

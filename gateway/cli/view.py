@@ -1,0 +1,231 @@
+"""What the gateway answered, drawn for a person.
+
+The first line answers the question that was asked; details follow and may be skipped. Colour repeats what
+words already say. Shared by `gateway migration` and the live view of the demo.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from gateway.compat.catalog import Model
+
+Status = Mapping[str, Any]
+
+PHASE_STYLE = {
+    "draft": "dim",
+    "running": "bold cyan",
+    "paused": "bold yellow",
+    "soaking": "bold green",
+    "completed": "bold green",
+    "rolled_back": "bold red",
+}
+VERDICT_STYLE = {"pass": "green", "fail": "bold red", "inconclusive": "yellow", "error": "red"}
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console that never breaks words it was not asked to."""
+    return Console(stderr=stderr, highlight=False, soft_wrap=False)
+
+
+def percent(value: float) -> str:
+    """25 → `25 %`; 12.5 → `12.5 %`."""
+    return f"{value:g} %"
+
+
+def headline(status: Status) -> str:
+    """Say in one line where the migration stands."""
+    parts = [f"{status['name']}: {_standing(status)}"]
+    if status["phase"] != "draft":
+        parts.append(f"{enrolled(status)} units enrolled")
+    parts.append(agreement(status["replicas"]))
+    if not status.get("store_available", True):
+        parts.append("the store does not answer, so this is what one replica obeys")
+    return ", ".join(parts)
+
+
+def enrolled(status: Status) -> str:
+    """Return how many units each arm has, control first."""
+    counts = status.get("enrolled")
+    return f"{counts['control']} + {counts['candidate']}" if counts else "unknown"
+
+
+def agreement(replicas: Mapping[str, Any]) -> str:
+    """Say how many serving processes obey the same version."""
+    expected, acknowledged = replicas["expected"], replicas["acknowledged"]
+    said = f"{acknowledged} of {expected} {'replica agrees' if expected == 1 else 'replicas agree'}"
+    missing = replicas.get("missing") or []
+    return f"{said} (missing: {', '.join(missing)})" if missing else said
+
+
+def _standing(status: Status) -> str:
+    phase, reason = status["phase"], status.get("reason")
+    weight, stage = percent(status["weight_percent"]), (status.get("stage") or {}).get("name")
+    match phase:
+        case "draft":
+            return f"draft, everything on {status['control']}"
+        case "rolled_back":
+            return f"rolled back ({reason}), everything on {status['control']}"
+        case "paused":
+            return f"paused ({reason}), stage {stage} ({weight})"
+        case "running":
+            return f"running, stage {stage} ({weight})"
+        case _:
+            return f"{phase} ({weight})"
+
+
+def status_report(status: Status) -> RenderableType:
+    """Return the whole status: the headline, what it means, then the evidence."""
+    head = Text(headline(status), style=PHASE_STYLE.get(status["phase"], ""))
+    models = Text.assemble(
+        (status["control"], "blue"), " → ", (status["candidate"], "magenta"), f"   run {status['run']}, ",
+        f"version {status['version']}", *([f", entered {moment(at)}"] if (at := _entered(status)) else []),
+    )  # fmt: skip
+    parts: list[RenderableType] = [head, models]
+    if status.get("config_drift"):
+        parts.append(
+            Text(
+                "The file differs from what this run was started with; it counts from the next run.", "yellow"
+            )
+        )
+    if missing := status["replicas"]["missing"]:
+        parts.append(
+            Text(f"Not heard from: {', '.join(missing)}. They may still serve an older weight.", "bold red")
+        )
+    if decision := _decision(status):
+        parts.append(decision)
+    if status.get("metrics"):
+        parts.append(_metrics(status["metrics"]))
+    if status.get("gates"):
+        parts.append(_gates(status["gates"]))
+    return Group(*parts)
+
+
+def migrations_table(statuses: Iterable[Status]) -> Table:
+    """Return one row per migration."""
+    table = _table("migration", "phase", "stage", "weight>", "control", "candidate", "enrolled>")
+    for status in statuses:
+        phase = status["phase"] + (f" ({status['reason']})" if status.get("reason") else "")
+        table.add_row(
+            status["name"],
+            Text(phase, style=PHASE_STYLE.get(status["phase"], "")),
+            (status.get("stage") or {}).get("name") or "",
+            percent(status["weight_percent"]),
+            status["control"],
+            status["candidate"],
+            enrolled(status),
+        )
+    return table
+
+
+def events_table(events: Iterable[Mapping[str, Any]]) -> Table:
+    """Return the audit log, oldest first."""
+    table = _table("#>", "when (UTC)", "who", "what", "from", "to", "why")
+    for event in events:
+        table.add_row(
+            str(event["seq"]),
+            moment(event["at"]),
+            event["by"],
+            event["verb"],
+            _state(event.get("before") or {}),
+            _state(event.get("after") or {}),
+            event.get("reason") or "",
+        )
+    return table
+
+
+def models_table(models: Iterable[Model]) -> Table:
+    """Return the catalogue, one row per model; prices are USD per million tokens."""
+    table = _table("id", "line", "tier", "lifecycle", "retires", "in>", "out>", "context>")
+    for model in models:
+        prices = (f"{model.prices.input:g}", f"{model.prices.output:g}") if model.prices else ("?", "?")
+        lifecycle = model.lifecycle
+        style = {"active": "", "deprecated": "yellow", "retired": "dim"}[lifecycle.status]
+        retires = lifecycle.retires_on.isoformat() if lifecycle.retires_on else ""
+        table.add_row(
+            model.id, model.line, model.decision.tier, lifecycle.status, retires,
+            *prices, tokens(model.context_tokens), style=style,
+        )  # fmt: skip
+    return table
+
+
+def facts(rows: Iterable[tuple[str, str]]) -> Table:
+    """Return two columns: what, and how it is."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(name, value)
+    return table
+
+
+def tokens(count: int) -> str:
+    """1 000 000 → `1M`, 200 000 → `200K`."""
+    return f"{count / 1e6:g}M" if count >= 1_000_000 else f"{count / 1e3:g}K"
+
+
+def moment(at: float) -> str:
+    """Return a time of day with its date, in UTC."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _entered(status: Status) -> float | None:
+    at = (status.get("stage") or {}).get("entered_at")
+    return float(at) if at else None
+
+
+def _decision(status: Status) -> Text | None:
+    decision = status.get("decision")
+    if not decision or decision == "none":
+        return None
+    text = Text(f"decision: {decision}")
+    if due := status.get("next_check_at"):
+        text.append(f", next look at {moment(due)}", style="dim")
+    return text
+
+
+def _metrics(metrics: Sequence[Mapping[str, Any]]) -> Table:
+    table = _table("metric", "control>", "candidate>", "ratio>", "n control>", "n candidate>", "verdict")
+    for metric in metrics:
+        verdict = str(metric.get("verdict") or "")
+        table.add_row(
+            str(metric["name"]),
+            *(_number(metric.get(key)) for key in ("control", "candidate", "ratio")),
+            *(f"{metric.get(key) or 0:,}" for key in ("n_control", "n_candidate")),
+            Text(verdict, style=VERDICT_STYLE.get(verdict, "")),
+        )
+    return table
+
+
+def _gates(gates: Sequence[Mapping[str, Any]]) -> Table:
+    table = _table("gate", "verdict", "why")
+    for gate in gates:
+        verdict = str(gate.get("verdict") or "")
+        table.add_row(
+            str(gate["name"]), Text(verdict, style=VERDICT_STYLE.get(verdict, "")), gate.get("reason") or ""
+        )
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:,.4g}"
+
+
+def _state(summary: Mapping[str, Any]) -> str:
+    if not summary:
+        return ""
+    return f"{summary.get('phase', '')} {percent(summary.get('weight_percent', 0))}".strip()
+
+
+def _table(*columns: str) -> Table:
+    """Return an empty table; a column whose name ends in `>` is aligned to the right."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+    for column in columns:
+        table.add_column(
+            column.removesuffix(">"), justify="right" if column.endswith(">") else "left", overflow="fold"
+        )
+    return table

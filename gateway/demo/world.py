@@ -1,0 +1,216 @@
+"""The two servers of the demo, and the directory that they live in.
+
+Both are started with the public command, in processes of their own, on ports that the system chooses; what
+they write goes to files that are shown only when one of them does not come up. Whatever of `GATEWAY_*` the
+user has set stays outside, and leaving the world, however that happens, ends both and removes the directory.
+"""
+
+import asyncio
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import httpx2
+
+from gateway.core.types import parse_json, to_json
+from gateway.errors import GatewayError
+from gateway.tasks import Clock
+
+START_S = 30.0
+"""How long a server may take to come up."""
+STOP_S = 5.0
+
+WHO = "demo"
+"""The name under which the demo's own writes stand in the audit log."""
+
+_ADDRESS = re.compile(rb"http://127\.0\.0\.1:\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One migration of the demo."""
+
+    name: str
+    control: str
+    requested: str
+    """The id that the applications ask for."""
+    candidate: str
+    stages: Sequence[tuple[str, float]]
+    """Name and percent, in order."""
+    breaker: Mapping[str, Any] = field(default_factory=dict)
+    """Limits other than the defaults."""
+
+    def document(self) -> dict[str, Any]:
+        """Return what would stand in `config/migrations/*.yaml`."""
+        return {
+            "name": self.name,
+            "control": self.control,
+            "candidate": self.candidate,
+            "match": {"models": sorted({self.requested, self.control})},
+            "stages": [{"name": name, "percent": percent} for name, percent in self.stages],
+            "gates": {"breaker": dict(self.breaker)},
+        }
+
+
+class World:
+    """The simulated Messages API and the gateway in front of it, running while the context lasts."""
+
+    def __init__(
+        self, plans: Sequence[Plan], catalogue: Path, clock: Clock, *, faults: Sequence[str], speed: float
+    ) -> None:
+        self.url = ""
+        self._plans = plans
+        self._catalogue = catalogue
+        self._clock = clock
+        self._faults = faults
+        self._speed = speed
+        self._token = secrets.token_urlsafe(24)
+        self._folder = Path()
+        self._servers: list[asyncio.subprocess.Process] = []
+        self._admin = httpx2.AsyncClient(
+            headers={"authorization": f"Bearer {self._token}"}, timeout=10, trust_env=False
+        )
+
+    async def __aenter__(self) -> Self:
+        self._folder = Path(tempfile.mkdtemp(prefix="gateway-demo-"))
+        try:
+            await self._start()
+        except BaseException:
+            await self._end()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._end()
+
+    async def status(self, migration: str) -> dict[str, Any]:
+        """Return where the migration stands."""
+        return await self._call("GET", f"/admin/migrations/{migration}")
+
+    async def act(self, migration: str, verb: str, reason: str) -> dict[str, Any]:
+        """Carry out one verb, as an operator would."""
+        return await self._call("POST", f"/admin/migrations/{migration}/actions/{verb}", {"reason": reason})
+
+    async def events(self, migration: str) -> list[dict[str, Any]]:
+        """Return the audit log."""
+        events: list[dict[str, Any]] = (await self._call("GET", f"/admin/migrations/{migration}/events"))[
+            "data"
+        ]
+        return events
+
+    async def _start(self) -> None:
+        # JSON is YAML too.
+        migrations = self._folder / "migrations"
+        migrations.mkdir()
+        for plan in self._plans:
+            (migrations / f"{plan.name}.yaml").write_bytes(to_json(plan.document()))
+        config = self._folder / "gateway.yaml"
+        config.write_bytes(
+            to_json({"catalogue": str(self._catalogue.resolve()), "include": ["migrations/*.yaml"]})
+        )
+        faults = [part for fault in self._faults for part in ("--fault", fault)]
+        simulator = await self._serve(
+            "simulator",
+            "simulate",
+            "--port",
+            "0",
+            "--speed",
+            str(self._speed),
+            *faults,
+            config=config,
+            upstream="",
+        )
+        self.url = await self._serve("gateway", "serve", "--port", "0", config=config, upstream=simulator)
+        await self._until_ready(f"{simulator}/v1/models", "simulator")
+        await self._until_ready(f"{self.url}/readyz", "gateway")
+
+    async def _serve(self, name: str, *command: str, config: Path, upstream: str) -> str:
+        """Start one server and return the address that it names."""
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("GATEWAY_")}
+        environment |= {
+            "GATEWAY_CONFIG": str(config),
+            "GATEWAY_UPSTREAM_URL": upstream,
+            "GATEWAY_DATA_DIR": str(self._folder / "data"),
+            "GATEWAY_STORE_URL": f"sqlite:///{self._folder / 'gateway.db'}",
+            "GATEWAY_ADMIN_TOKENS": f"{WHO}:admin:{self._token}",
+            "GATEWAY_LOG_LEVEL": "warning",
+        }
+        with self._log(name).open("wb") as log:
+            server = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "gateway.cli.main", *command,
+                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=log,
+                cwd=self._folder, env={key: value for key, value in environment.items() if value},
+            )  # fmt: skip
+        self._servers.append(server)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(START_S):
+                while server.stdout and (line := await server.stdout.readline()):
+                    if address := _ADDRESS.search(line):
+                        return address[0].decode()
+        raise self._did_not_start(name)
+
+    async def _until_ready(self, url: str, name: str) -> None:
+        give_up_at = self._clock.monotonic() + START_S
+        async with httpx2.AsyncClient(timeout=5, trust_env=False, headers={"x-api-key": WHO}) as client:
+            while self._clock.monotonic() < give_up_at and all(s.returncode is None for s in self._servers):
+                try:
+                    answer = await client.get(url, headers={"anthropic-version": "2023-06-01"})
+                    if answer.status_code == 200:
+                        return
+                except httpx2.TransportError:
+                    pass
+                await asyncio.sleep(0.05)
+        raise self._did_not_start(name)
+
+    async def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        content = None if body is None else to_json(body)
+        try:
+            answer = await self._admin.request(
+                method, f"{self.url}{path}", content=content, headers={"content-type": "application/json"}
+            )
+            document = parse_json(answer.content)
+        except (httpx2.HTTPError, ValueError) as error:
+            raise GatewayError(
+                f"the demo's gateway did not answer {method} {path}: {type(error).__name__}"
+            ) from error
+        if not answer.is_success:
+            raise GatewayError(f"the demo's gateway refused {method} {path}: {document['error']['message']}")
+        return dict(document)
+
+    async def _end(self) -> None:
+        """End the servers, ask again less kindly after a while, and remove the directory."""
+        await self._admin.aclose()
+        running = [server for server in self._servers if server.returncode is None]
+        for server in running:
+            _signal(server.terminate)
+        try:
+            async with asyncio.timeout(STOP_S):
+                await asyncio.gather(*(server.wait() for server in running))
+        except TimeoutError:
+            for server in running:
+                _signal(server.kill)
+            await asyncio.gather(*(server.wait() for server in running))
+        finally:
+            for server in running:
+                _signal(server.kill)
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _log(self, name: str) -> Path:
+        return self._folder / f"{name}.log"
+
+    def _did_not_start(self, name: str) -> GatewayError:
+        said = self._log(name).read_text("utf-8", "replace").strip().splitlines()[-5:]
+        return GatewayError("\n".join([f"the demo's {name} did not come up; the last it said:", *said]))
+
+
+def _signal(send: Callable[[], None]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        send()
