@@ -121,62 +121,49 @@ class Metrics:
         build.labels(__version__, platform.python_version()).set(1)
 
     def _make_request_series(self) -> None:
-        where = {"migration": self._names, "arm": ARMS}
-        served = {**where, "served": ARMS}
-        self._requests = self._counter(
-            "requests_total", "Governed requests that ended.", **served, outcome=frozenset(Outcome)
+        m = {"migration": self._names}
+        arm = {**m, "arm": ARMS}
+        served = {**arm, "served": ARMS}
+        outcome = {"outcome": frozenset(Outcome)}
+        self._requests = self._counter("requests_total", "Governed requests that ended.", **served, **outcome)
+        self._passthrough = self._counter(
+            "passthrough_total", "Requests that no migration governs.", **outcome
         )
         self._duration = self._histogram(
-            "request_duration_seconds", "From head to last byte.", DURATION_BUCKETS, **where
+            "request_duration_seconds", "From head to last byte.", DURATION_BUCKETS, **arm
         )
         self._first_token = self._histogram(
-            "time_to_first_token_seconds", "From head to the first byte sent.", FIRST_TOKEN_BUCKETS, **where
+            "time_to_first_token_seconds", "From head to the first byte sent.", FIRST_TOKEN_BUCKETS, **arm
         )
         self._overhead = self._histogram(
-            "overhead_seconds", "What the gateway adds before it sends.", OVERHEAD_BUCKETS, **where
+            "overhead_seconds", "What the gateway adds before it sends.", OVERHEAD_BUCKETS, **arm
         )
-        self._tokens = self._counter("tokens_total", "Tokens of answers.", **served, kind=TOKEN_KINDS)
+        self._tokens = self._counter(
+            "tokens_total", "Tokens of answers; thinking is part of output.", **served, kind=TOKEN_KINDS
+        )
         self._cost = self._counter("cost_usd_total", "Cost of answers at list prices.", **served)
         self._fallbacks = self._counter(
             "fallbacks_total",
-            "Requests that control answered in the candidate's place.",
-            migration=self._names,
+            "Answers by control in the candidate's place.",
+            **m,
             cause=frozenset(FallbackCause),
         )
-        self._rewrites = self._counter(
-            "rewrites_total",
-            "Changes made so that a model accepts a request.",
-            **{"migration": self._names, "rule": RULES, "class": frozenset(RewriteClass)},
-        )
-        self._unservable = self._counter(
-            "unservable_total", "Requests kept on control.", migration=self._names, rule=RULES
-        )
+        rule = {"rule": RULES, "class": frozenset(RewriteClass)}
+        self._rewrites = self._counter("rewrites_total", "Changes so that a model accepts it.", **m, **rule)
+        self._unservable = self._counter("unservable_total", "Requests kept on control.", **m, rule=RULES)
         self._assignments = self._counter(
-            "assignments_total",
-            "Why requests got their arm.",
-            migration=self._names,
-            reason=frozenset(Reason),
-        )
-        self._passthrough = self._counter(
-            "passthrough_total", "Requests that no migration governs.", outcome=frozenset(Outcome)
+            "assignments_total", "Why requests got their arm.", **m, reason=frozenset(Reason)
         )
         self._in_flight = self._gauge("in_flight", "Requests being served.", "livesum")
 
     def _make_rollout_series(self) -> None:
+        m = {"migration": self._names}
         newest: Merge = "livemostrecent"
-        self._weight = self._gauge("weight_percent", "The candidate's share.", newest, migration=self._names)
-        self._stage = self._gauge("stage", "Index of the stage, from 0.", newest, migration=self._names)
-        self._phase = self._gauge(
-            "phase", "1 for the phase it is in.", newest, migration=self._names, phase=frozenset(Phase)
-        )
-        self._gate_verdict = self._gauge(
-            "gate_verdict",
-            "1 for what the gate says.",
-            newest,
-            migration=self._names,
-            gate=GATES,
-            verdict=frozenset(Verdict),
-        )
+        verdict = {"gate": GATES, "verdict": frozenset(Verdict)}
+        self._weight = self._gauge("weight_percent", "The candidate's share.", newest, **m)
+        self._stage = self._gauge("stage", "Index of the stage, from 0.", newest, **m)
+        self._phase = self._gauge("phase", "1 for the phase it is in.", newest, **m, phase=frozenset(Phase))
+        self._gate_verdict = self._gauge("gate_verdict", "1 for what the gate says.", newest, **m, **verdict)
         # A worker that lags behind must show.
         self._snapshot_version = self._gauge("snapshot_version", "State that is obeyed.", "livemin")
         self._snapshot_age = self._gauge("snapshot_age_seconds", "Since it was confirmed.", "livemax")
