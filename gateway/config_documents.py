@@ -261,8 +261,6 @@ def inconsistencies(spec: MigrationSpec) -> Iterator[str]:
     for path, values in (("unit", spec.unit), ("match.models", spec.models)):
         for value in sorted({value for value in values if values.count(value) > 1}):
             yield f"{path}: {value!r} stands twice"
-    for user in sorted({*spec.lists.allow_users} & {*spec.lists.deny_users}):
-        yield f"lists: {user!r} is both allowed and denied"
     if spec.shadow.percent != 0:
         yield "shadow.percent: shadow traffic is not supported yet; leave it at 0"
 

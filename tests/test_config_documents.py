@@ -234,10 +234,6 @@ def test_what_does_not_exist_yet_is_refused_and_says_so(compat: dict[str, Any], 
         ({"unit": ["user", "user"]}, "unit: 'user' stands twice"),
         ({"match": {"models": ["old", "old"]}}, "match.models: 'old' stands twice"),
         (
-            {"lists": {"allow_users": ["ann", "bob"], "deny_users": ["bob"]}},
-            "lists: 'bob' is both allowed and denied",
-        ),
-        (
             {"shadow": {"percent": 5}},
             "shadow.percent: shadow traffic is not supported yet; leave it at 0",
         ),
