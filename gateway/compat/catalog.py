@@ -55,6 +55,8 @@ class Thinking:
     display_default: Literal["summarized", "omitted"]
     off_max_effort: Effort | None = None
     """Highest effort at which thinking may be off (`disabled`, `between_tools`); None: any."""
+    updates: bool = False
+    """Whether `display` may be `updates` (with adaptive thinking, under its beta)."""
 
 
 @dataclass(frozen=True, slots=True)
