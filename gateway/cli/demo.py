@@ -59,7 +59,7 @@ def summarise(console: Console, checks: Sequence[Check], took_s: float) -> None:
     console.print()
     for check in checks:
         mark, style = ("✓", "green") if check.holds else ("✗", "bold red")
-        console.print(f"{mark} {check.claim if check.holds else check.otherwise}", style=style, markup=False)
+        console.print(f"{mark} {check.claim if check.holds else check.otherwise}", style=style)
     console.print()
     failed = sum(not check.holds for check in checks)
     if failed:

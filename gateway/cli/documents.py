@@ -45,7 +45,7 @@ def check(config: ConfigFile = None, as_json: AsJson = False) -> None:
     migrations, rows = len(documents.migrations), len(documents.catalogue.models)
     typer.echo(f"{path} is valid: {_counted(migrations, 'migration')}, {_counted(rows, 'model')}")
     for sentence in sentences:
-        view.console().print(f"warning: {sentence}", style="yellow", markup=False)
+        view.console().print(f"warning: {sentence}", style="yellow")
 
 
 @models.command("list")

@@ -44,7 +44,7 @@ class LiveScreen:
 
     def say(self, line: str) -> None:
         """Write above the panel, so that it stays."""
-        self._console.print(f"  {line}", style="dim", markup=False)
+        self._console.print(f"  {line}", style="dim")
 
     def close(self) -> None:
         """Leave the last panel as it is."""
@@ -70,11 +70,11 @@ class PlainScreen:
             self._console.print(f"act {scene.number}: {scene.title}")
         if scene.status and scene.elapsed_s >= self._next_s:
             self._next_s = scene.elapsed_s + self.EVERY_S
-            self._console.print(f"  {scene.elapsed_s:4.0f} s  {moment(scene)}", markup=False)
+            self._console.print(f"  {scene.elapsed_s:4.0f} s  {moment(scene)}")
 
     def say(self, line: str) -> None:
         """Write a line."""
-        self._console.print(f"  {line}", markup=False)
+        self._console.print(f"  {line}")
 
     def close(self) -> None:
         """Nothing is left open."""

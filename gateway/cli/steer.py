@@ -188,8 +188,7 @@ def set_lists(
         raise BadRequest("name at least one of --allow-users, --allow-tasks, --deny-users")
     with connect(url) as admin:
         path = f"{admin.resolve(name)}/lists"
-        present = {key: admin.get(path).get(key, []) for key in given} if len(changes) < len(given) else {}
-        answer = admin.write("PUT", path, present | changes | {"reason": reason}, if_match)
+        answer = admin.write("PUT", path, {**changes, "reason": reason}, if_match)
     _print_lists(answer, as_json)
 
 

@@ -4,9 +4,10 @@ The first line answers the question that was asked; details follow and may be sk
 words already say. Shared by `gateway migration` and the live view of the demo.
 """
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import IO, Any
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -24,12 +25,18 @@ PHASE_STYLE = {
     "completed": "bold green",
     "rolled_back": "bold red",
 }
+PIPE_WIDTH = 200
+"""Columns where there is no terminal to ask: no row is folded for the program that reads it."""
+
 VERDICT_STYLE = {"pass": "green", "fail": "bold red", "inconclusive": "yellow", "error": "red"}
 
 
-def console(*, stderr: bool = False) -> Console:
-    """Return a console that never breaks words it was not asked to."""
-    return Console(stderr=stderr, highlight=False, soft_wrap=False)
+def console(file: IO[str] | None = None, width: int | None = None) -> Console:
+    """Return a console that takes text as it is: names and reasons are somebody's words, never markup."""
+    console = Console(file=file, width=width, markup=False, emoji=False, highlight=False)
+    if width is None and not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = PIPE_WIDTH
+    return console
 
 
 def percent(value: float) -> str:

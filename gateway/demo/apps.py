@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID
 
-from gateway.core.types import parse_json
+from gateway.core.types import from_json
 from gateway.errors import ConfigError
 
 Expectation = Literal["answer", "json", "tool"]
@@ -59,7 +59,7 @@ def load_templates(folder: Path) -> tuple[Template, ...]:
 def _read(file: Path) -> Iterable[Template]:
     for number, line in enumerate(file.read_text("utf-8").splitlines(), start=1):
         try:
-            row = parse_json(line)
+            row = from_json(line, dict[str, Any])
             lists = {name: Lines(item["lines"], item["line"]) for name, item in row.get("lists", {}).items()}
             yield Template(**{**row, "application": file.stem, "lists": lists})
         except (KeyError, TypeError, ValueError) as error:

@@ -1,0 +1,83 @@
+"""The documents can be checked and the catalogue read without a gateway."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import run
+
+CONFIG = Path(__file__).parents[2] / "config"
+MIGRATION = """
+name: opus-4-5-to-5-5
+control: claude-opus-4-5-20251101
+candidate: claude-opus-5-5
+match: {models: [claude-opus-4-5]}
+stages: [{name: full, percent: 100}]
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A configuration with the shipped catalogue and one migration."""
+    (tmp_path / "migrations").mkdir()
+    (tmp_path / "migrations" / "opus.yaml").write_text(MIGRATION)
+    (tmp_path / "models.yaml").write_bytes((CONFIG / "models.yaml").read_bytes())
+    (tmp_path / "gateway.yaml").write_text("include: [migrations/*.yaml]\n")
+    return tmp_path / "gateway.yaml"
+
+
+def test_a_valid_configuration_is_said_to_be(config: Path) -> None:
+    ran = run("check", "--config", str(config))
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.first_line.startswith(f"{config} is valid: 1 migration, ")
+
+
+def test_warnings_are_told_and_do_not_fail(config: Path) -> None:
+    file = config.parent / "migrations" / "opus.yaml"
+    file.write_text(MIGRATION.replace("claude-opus-4-5-20251101", "claude-opus-4-1-20250805"))
+    ran = run("check", "--config", str(config))
+    assert (ran.code, "warning: " in ran.out, "retired" in ran.out) == (0, True, True)
+    assert json.loads(run("check", "--config", str(config), "--json").out)["warnings"]
+
+
+def test_every_error_is_a_line_and_fails(config: Path) -> None:
+    file = config.parent / "migrations" / "opus.yaml"
+    file.write_text(MIGRATION.replace("100", "300").replace("stages:", "stage:\nstages:"))
+    ran = run("check", "--config", str(config))
+    assert (ran.code, ran.out, len(ran.err.splitlines())) == (2, "", 2)
+    answer = json.loads(run("check", "--config", str(config), "--json").out)
+    assert (answer["ok"], len(answer["errors"])) == (False, 2)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    ran = run("check", "--config", str(tmp_path / "none.yaml"))
+    assert (ran.code, "none.yaml" in ran.err) == (2, True)
+
+
+def test_the_environment_names_the_file_too(config: Path) -> None:
+    assert run("check", env={"GATEWAY_CONFIG": str(config)}).code == 0
+
+
+def test_models_are_listed(config: Path) -> None:
+    out = run("models", "list", "--config", str(config)).out
+    (row,) = [line.split() for line in out.splitlines() if line.startswith("claude-opus-5-5 ")]
+    assert (row[1], row[3:]) == ("opus", ["active", "4", "20", "1M"])
+    listed = json.loads(run("models", "list", "--config", str(config), "--json").out)["data"]
+    assert "claude-haiku-5-5" in [model["id"] for model in listed]
+
+
+def test_a_model_is_shown_by_id_and_by_alias(config: Path) -> None:
+    by_id, by_alias = (
+        run("models", "show", name, "--config", str(config)).out
+        for name in ("claude-opus-4-5-20251101", "claude-opus-4-5")
+    )
+    assert by_id == by_alias
+    for part in ("Claude Opus 4.5", "5 in, 25 out", "200K in, 64K out", "prefill", "accepted"):
+        assert part in by_id
+
+
+@pytest.mark.parametrize("name", ["claude-opus-4", "claude-opus-5-5-x", ""])
+def test_an_unknown_model_is_not_guessed(config: Path, name: str) -> None:
+    ran = run("models", "show", name, "--config", str(config))
+    assert (ran.code, "models list" in ran.err) == (2, True)

@@ -1,0 +1,106 @@
+"""A status is told in one line first, and nothing that matters is told by colour alone."""
+
+from typing import Any
+
+import pytest
+from rich.console import RenderableType
+
+from gateway.cli import view
+from tests.support.admin_api import NAME, status
+
+
+def drawn(what: RenderableType, width: int = 160) -> str:
+    console = view.console(width=width)
+    with console.capture() as capture:
+        console.print(what)
+    return capture.get()
+
+
+CONTROL = "claude-opus-4-5-20251101"
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({}, "running, stage early (25 %), 312 + 308 units enrolled, 3 of 3 replicas agree"),
+        ({"phase": "draft"}, f"draft, everything on {CONTROL}, 3 of 3 replicas agree"),
+        (
+            {"phase": "paused", "reason": "user", "weight_percent": 12.5},
+            "paused (user), stage early (12.5 %), 312 + 308 units enrolled, 3 of 3 replicas agree",
+        ),
+        (
+            {"phase": "rolled_back", "reason": "automatic"},
+            f"rolled back (automatic), everything on {CONTROL}, 312 + 308 units enrolled, "
+            "3 of 3 replicas agree",
+        ),
+        (
+            {"phase": "soaking", "weight_percent": 98.0},
+            "soaking (98 %), 312 + 308 units enrolled, 3 of 3 replicas agree",
+        ),
+        (
+            {"enrolled": None, "store_available": False},
+            "running, stage early (25 %), unknown units enrolled, 3 of 3 replicas agree, "
+            "the store does not answer, so this is what one replica obeys",
+        ),
+    ],
+)
+def test_the_headline(changes: dict[str, Any], line: str) -> None:
+    assert view.headline(status(**changes)) == f"{NAME}: {line}"
+
+
+@pytest.mark.parametrize(
+    ("replicas", "words"),
+    [
+        ({"expected": 1, "acknowledged": 1, "missing": []}, "1 of 1 replica agrees"),
+        ({"expected": 3, "acknowledged": 2, "missing": ["c"]}, "2 of 3 replicas agree (missing: c)"),
+    ],
+)
+def test_agreement_names_who_is_missing(replicas: dict[str, Any], words: str) -> None:
+    assert view.agreement(replicas) == words
+
+
+def test_the_report_warns_of_drift_and_of_silent_replicas() -> None:
+    replicas = {"expected": 2, "acknowledged": 1, "missing": ["b-2"]}
+    text = drawn(view.status_report(status(config_drift=True, replicas=replicas)))
+    assert "next run" in text
+    assert "Not heard from: b-2" in text
+
+
+def test_the_report_shows_metrics_and_gates() -> None:
+    metric = {
+        "name": "error",
+        "control": 0.0102,
+        "candidate": 0.05,
+        "ratio": 4.9,
+        "n_control": 1204,
+        "n_candidate": 388,
+    }
+    gate = {"name": "error_rate", "verdict": "fail", "reason": "0.05 above 0.02"}
+    text = drawn(view.status_report(status(metrics=[metric | {"verdict": "fail"}], gates=[gate])))
+    for part in ("0.0102", "4.9", "1,204", "error_rate", "fail", "0.05 above 0.02", "decision: hold"):
+        assert part in text
+
+
+def test_a_report_in_draft_is_short() -> None:
+    draft = status(phase="draft", decision="none", stage={"index": 0, "name": "canary", "entered_at": None})
+    assert len(drawn(view.status_report(draft)).splitlines()) == 2
+
+
+def test_words_in_square_brackets_are_text_and_no_markup() -> None:
+    event = {
+        "seq": 1,
+        "at": 0,
+        "by": "[red]ann",
+        "verb": "start",
+        "reason": "[/] why",
+        "before": {},
+        "after": {},
+    }
+    text = drawn(view.events_table([event]))
+    assert "[red]ann" in text
+    assert "[/] why" in text
+
+
+@pytest.mark.parametrize(("count", "text"), [(1_000_000, "1M"), (200_000, "200K"), (4096, "4.096K")])
+def test_token_counts_are_short(count: int, text: str) -> None:
+    assert view.tokens(count) == text
