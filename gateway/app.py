@@ -1,0 +1,310 @@
+"""The composition root: one serving process, built from its settings and configuration, and its life.
+
+`create_app` is what uvicorn calls in every worker. A request goes one of three ways: `/v1/` to the data path,
+the pages `/healthz`, `/readyz` and `/metrics`, everything else to FastAPI. Nothing here decides anything; it
+hands the planes to each other as plain values and callables.
+
+Order at start: settings and configuration (a mistake stops the start with a sentence), store (one that is
+away does not), snapshot (store, else disk, else control for everybody), then the loops. At the end the
+ledger's last writes go out and the process takes leave of the fleet.
+"""
+
+import asyncio
+import logging
+import os
+import random
+import secrets
+import socket
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gateway.config import Config, files, load
+from gateway.control.api import build_admin
+from gateway.control.auth import Gatekeeper, Role, Token, local_token
+from gateway.control.loop import Controller, CountsFlusher, LocalBreaker, run_every
+from gateway.control.service import ControlService
+from gateway.core.gates import Window
+from gateway.core.spec import MigrationSpec
+from gateway.errors import ConfigError
+from gateway.logs import configure
+from gateway.metrics import Metrics
+from gateway.proxy.call import Limits, Plane
+from gateway.proxy.routes import DataPath
+from gateway.proxy.table import Table, build
+from gateway.proxy.wire import Origin, Wire
+from gateway.settings import Settings
+from gateway.store.factory import make_store
+from gateway.store.ledger import Ledger
+from gateway.store.replica import Replica
+from gateway.store.snapshot import Snapshot
+from gateway.tasks import Clock, SystemClock, Tasks
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Page = tuple[int, str, bytes]
+
+logger = logging.getLogger(__name__)
+
+BOOT_S = 2.0
+"""How long a start waits for the store before it goes on with what the disk has."""
+TICK_S = 1.0
+RELOAD_S = 2.0
+
+
+def create_app() -> "Gateway":
+    """Return the application of one worker, built from the environment; raises ConfigError."""
+    settings = Settings.load()
+    configure(settings.log_level, settings.log_format)
+    return Gateway(settings, load(settings.config))
+
+
+class Gateway:
+    """One serving process as an ASGI application."""
+
+    def __init__(self, settings: Settings, config: Config, *, clock: Clock | None = None) -> None:
+        """Build everything and connect nothing; raises ConfigError."""
+        self._clock = clock or SystemClock()
+        self._settings = settings
+        self._config = config
+        self._stamps = _stamps(settings.config)
+        self._draining = False
+        self._tasks = Tasks()
+        self._metrics = Metrics(spec.name for spec in config.migrations)
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        self._store = make_store(settings.store_url.get_secret_value(), clock=self._clock)
+        self._replica = self._make_replica(f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}")
+        self._ledger = Ledger(
+            self._store,
+            secret=secrets.token_bytes(32),  # until the fleet's is known, in `start`
+            clock=self._clock,
+            pin_ttl_s=config.pin_ttl_s,
+            on_error=self._metrics.store_error,
+        )
+        gatekeeper = _gatekeeper(settings)
+        self._plane = self._make_plane(gatekeeper)
+        self._service = ControlService(
+            self._store,
+            self._replica,
+            replica_id=self._replica.id,
+            specs=self._specs,
+            catalogue=lambda: self._config.catalogue,
+            unit_key=self._ledger.key,
+            clock=self._clock,
+        )
+        self._make_loops(self._replica.id)
+        self._data_path = DataPath(self._plane)
+        self._admin = build_admin(self._service, gatekeeper)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection's request, or the process's life."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] != "http":
+            return
+        elif scope["path"].startswith("/v1/"):
+            await self._data_path(scope, receive, send)
+        elif scope["path"] in _PAGES:
+            await _say(send, _PAGES[scope["path"]](self))
+        else:
+            await self._admin(scope, receive, send)
+
+    # --- life
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self.start()
+        except Exception:
+            logger.exception("the gateway could not start")
+            await send({"type": "lifespan.startup.failed", "message": "the gateway could not start"})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def start(self) -> None:
+        """Find out what to obey and begin to serve."""
+        await self._store.open()
+        origin = await self._replica.boot(BOOT_S)
+        self._ledger.renew(self._replica.secret)
+        self._replica.start()
+        self._ledger.start()
+        self._tasks.spawn("controller", run_every(TICK_S, self._controller.tick), endless=True)
+        self._tasks.spawn("counts", run_every(TICK_S, self._flusher.tick), endless=True)
+        self._tasks.spawn("local-breaker", run_every(TICK_S, self._breaker.tick), endless=True)
+        self._tasks.spawn("gauges", run_every(TICK_S, self._gauge), endless=True)
+        self._tasks.spawn("reload", run_every(RELOAD_S, self._reload), endless=True)
+        logger.info("serving", extra={"replica": self._replica.id, "snapshot_from": origin})
+
+    async def stop(self) -> None:
+        """End in good order."""
+        self._draining = True
+        await self._tasks.drain(TICK_S)
+        await self._controller.close()
+        await self._ledger.aclose()
+        await self._replica.aclose()
+        self._plane.wire.close()
+        await self._store.close()
+
+    # --- making the parts
+
+    def _make_replica(self, replica_id: str) -> Replica:
+        return Replica(
+            self._store,
+            id=replica_id,
+            data_dir=self._settings.data_dir,
+            clock=self._clock,
+            on_change=self._obey,
+            in_flight=lambda: self._plane.in_flight,
+            leader=lambda: self._controller.leader,
+            on_loss=self._renew,
+            on_error=self._metrics.store_error,
+            jitter=lambda seconds: seconds * random.uniform(0.8, 1.2),  # noqa: S311 - spreads polls, guards nothing
+        )
+
+    def _make_plane(self, gatekeeper: Gatekeeper) -> Plane:
+        settings, config = self._settings, self._config
+        key = settings.upstream_api_key
+        return Plane(
+            wire=Wire(
+                Origin.parse(settings.upstream_url or config.upstream_url),
+                connect_timeout_s=config.connect_timeout_s,
+                first_byte_timeout_s=config.first_byte_timeout_s,
+            ),
+            table=Table({}, {}),
+            ledger=self._ledger,
+            metrics=self._metrics,
+            clock=self._clock,
+            limits=Limits(body_bytes=config.max_body_bytes, ping_after_s=config.ping_after_s),
+            pin_ttl_s=config.pin_ttl_s,
+            upstream_api_key=key.get_secret_value() if key is not None else None,
+            client_keys={each.key.get_secret_value(): each.name for each in settings.client_keys},
+            is_operator=lambda token: gatekeeper.operator_named(token) is not None,
+        )
+
+    def _make_loops(self, replica_id: str) -> None:
+        self._controller = Controller(
+            self._store,
+            self._service,
+            holder=replica_id,
+            clock=self._clock,
+            on_error=self._metrics.store_error,
+        )
+        self._flusher = CountsFlusher(
+            self._store,
+            self._replica,
+            self._plane.windows,
+            replica_id=replica_id,
+            specs=self._specs,
+            clock=self._clock,
+            on_error=self._metrics.store_error,
+        )
+        self._breaker = LocalBreaker(
+            self._replica,
+            self._plane.windows,
+            away_s=lambda: self._flusher.away_s,
+            specs=self._specs,
+            clock=self._clock,
+        )
+
+    # --- what is obeyed
+
+    def _specs(self) -> Mapping[str, MigrationSpec]:
+        return {spec.name: spec for spec in self._config.migrations}
+
+    def _obey(self, snapshot: Snapshot) -> None:
+        """Swap the routing table; from here on no request meets what was before."""
+        before = self._plane.table
+        today = datetime.fromtimestamp(self._clock.now(), UTC).date()
+        table = build(self._config.migrations, snapshot.states, self._config.catalogue, today)
+        for name, governed in table.by_name.items():
+            self._plane.windows.setdefault(name, Window())
+            known = before.by_name.get(name)
+            if known is not None and known.state.evicted_run < governed.state.evicted_run:
+                self._ledger.forget(name)
+        self._plane.table = table
+        self._metrics.configured(table.by_name)
+        for governed in table.by_name.values():
+            self._metrics.rollout(governed.state)
+
+    def _renew(self, secret: bytes) -> None:
+        self._ledger.renew(secret)
+
+    async def _gauge(self) -> None:
+        """Show what changes without a request."""
+        self._metrics.snapshot(self._replica.snapshot.version, self._replica.snapshot_age_s)
+        self._metrics.leader(self._controller.leader)
+        for name, results in self._controller.verdicts.items():
+            for result in results:
+                self._metrics.gate(name, result.name, result.verdict)
+
+    async def _reload(self) -> None:
+        """Take over a changed configuration if it validates as a whole; else the last good one stays."""
+        fingerprint = await asyncio.to_thread(_stamps, self._settings.config)
+        if fingerprint == self._stamps:
+            return
+        try:
+            config = await asyncio.to_thread(load, self._settings.config)
+        except ConfigError as error:
+            logger.error(
+                "the changed configuration is not valid; the last good one stays",
+                extra={"problem": error.message},
+            )
+        else:
+            self._config = config
+            self._obey(self._replica.snapshot)
+            logger.info("configuration reloaded")
+        self._stamps = fingerprint
+
+    # --- the pages
+
+    @property
+    def ready(self) -> bool:
+        """A snapshot is obeyed, and the process is not about to end."""
+        return self._replica.ready and not self._draining
+
+    def healthz(self) -> Page:
+        """Alive."""
+        return 200, "text/plain", b"ok\n"
+
+    def readyz(self) -> Page:
+        """Whether to send requests here."""
+        return (200, "text/plain", b"ready\n") if self.ready else (503, "text/plain", b"not ready\n")
+
+    def metrics(self) -> Page:
+        """Prometheus' page, for all workers of this `serve`."""
+        body, kind = self._metrics.render()
+        return 200, kind, body
+
+
+_PAGES: Mapping[str, Callable[[Gateway], Page]] = {
+    "/healthz": Gateway.healthz,
+    "/readyz": Gateway.readyz,
+    "/metrics": Gateway.metrics,
+}
+
+
+async def _say(send: Send, page: Page) -> None:
+    status, kind, body = page
+    headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _gatekeeper(settings: Settings) -> Gatekeeper:
+    """Return who may steer: the configured tokens, or this machine's own where there are none."""
+    tokens = [
+        Token(each.name, Role[each.role], each.token.get_secret_value()) for each in settings.admin_tokens
+    ]
+    if tokens:
+        return Gatekeeper(tokens)
+    return Gatekeeper([Token("local", Role.admin, local_token(settings.data_dir))], loopback_only=True)
+
+
+def _stamps(path: Path) -> tuple[tuple[str, int], ...]:
+    """Return what changes when a file of the configuration does."""
+    return tuple((str(file), file.stat().st_mtime_ns if file.exists() else 0) for file in files(path))

@@ -1,0 +1,132 @@
+"""The fifth verb: one request, booked once.
+
+Everything is booked to the **assigned** arm, whoever served; a rescue that control answered is outcome `ok`
+and the candidate's fallback. Requests that only count tokens are never booked. No prompt, answer, unit or
+credential is in any of it: the log line names the migration, the arms, the outcome and numbers.
+"""
+
+import logging
+from dataclasses import dataclass
+
+from gateway.compat.request import Rewrite
+from gateway.core.types import Arm, FallbackCause, Outcome, Reason
+from gateway.core.usage import cost_microusd
+from gateway.errors import GatewayError, UpstreamTimeout
+from gateway.proxy.call import Call, Plane
+from gateway.proxy.forward import Sent
+from gateway.proxy.relay import Seen
+from gateway.proxy.resolve import Resolved
+from gateway.proxy.table import Governed
+
+logger = logging.getLogger("gateway.requests")
+
+
+@dataclass(slots=True)
+class Record:
+    """What is known of a request when it ends; filled as it goes through the pipeline."""
+
+    call: Call
+    resolved: Resolved | None = None
+    rewritten: Rewrite | None = None
+    sent: Sent | None = None
+    seen: Seen | None = None
+    error: GatewayError | None = None
+    gone: bool = False
+
+
+def account(record: Record, plane: Plane) -> None:
+    """Book a request that has ended, however it ended."""
+    resolved = record.resolved
+    if resolved is None or resolved.governed is None or record.call.counting:
+        return
+    governed, outcome = resolved.governed, _outcome(record)
+    _count(record, governed, outcome, plane)
+    window = plane.windows.get(governed.name)
+    if window is not None and resolved.assignment.reason not in _UNMEASURED:
+        fallback = _booked_fallback(record) is not None
+        now, run = plane.clock.now(), governed.state.run
+        window.add(resolved.assignment.arm, outcome, fallback, resolved.unit_key, now, run=run)
+    logger.info("request", extra=_line(record, governed, outcome, plane))
+
+
+_UNMEASURED = frozenset({Reason.forced, Reason.denied, Reason.unservable, Reason.holdback})
+"""Assigned by name or by capability: never in the numbers that decide."""
+
+
+def _outcome(record: Record) -> Outcome:
+    seen = record.seen
+    if record.gone and not (seen is not None and seen.answer is not None and seen.answer.finished):
+        return Outcome.disconnected
+    if seen is not None:
+        return seen.outcome
+    if isinstance(record.error, UpstreamTimeout):
+        return Outcome.timeout
+    rejected = record.error is not None and record.error.status < 500
+    return Outcome.client_error if rejected else Outcome.upstream_error
+
+
+def _booked_fallback(record: Record) -> FallbackCause | None:
+    sent = record.sent
+    return sent.fallback if sent is not None and sent.booked else None
+
+
+def _count(record: Record, governed: Governed, outcome: Outcome, plane: Plane) -> None:
+    metrics, resolved, sent = plane.metrics, record.resolved, record.sent
+    if resolved is None:
+        return
+    name, arm = governed.name, resolved.assignment.arm
+    served = sent.served if sent is not None else arm
+    now = plane.clock.monotonic()
+    metrics.assignment(name, resolved.assignment.reason)
+    metrics.request(name, arm, served, outcome, duration_s=now - record.call.started)
+    if resolved.obstacle is not None:
+        metrics.unservable(name, resolved.obstacle.rule)
+    for change in record.rewritten.changes if record.rewritten is not None else ():
+        metrics.rewrite(name, change)
+    cause = _booked_fallback(record)
+    if cause is not None:
+        metrics.fallback(name, cause)
+    if sent is not None:
+        metrics.overhead(name, arm, sent.sent_at - record.call.started)
+    seen = record.seen
+    if seen is not None and seen.first_byte_at is not None:
+        metrics.first_token(name, arm, seen.first_byte_at - record.call.started)
+    if seen is not None and seen.answer is not None:
+        usage, cost = seen.answer.usage, _cost(governed, served, seen)
+        metrics.usage(name, arm, served, usage, cost)
+
+
+def _cost(governed: Governed, served: Arm, seen: Seen) -> int | None:
+    model = governed.model(served)
+    if seen.answer is None or model.prices is None:
+        return None
+    return cost_microusd(seen.answer.usage, model.prices, model.long_prices)
+
+
+def _line(record: Record, governed: Governed, outcome: Outcome, plane: Plane) -> dict[str, object]:
+    resolved, sent, seen = record.resolved, record.sent, record.seen
+    line: dict[str, object] = {
+        "migration": governed.name,
+        "outcome": outcome.value,
+        "duration_ms": round((plane.clock.monotonic() - record.call.started) * 1000, 1),
+    }
+    if resolved is not None:
+        line |= {"arm": resolved.assignment.arm.value, "reason": resolved.assignment.reason.value}
+        line["unit_kind"] = resolved.unit.kind if resolved.unit is not None else "none"
+    if record.rewritten is not None and record.rewritten.changes:
+        line["rewrites"] = [f"{change.rule}={change.rewrite_class}" for change in record.rewritten.changes]
+    if sent is not None:
+        line |= {"served": sent.served.value, "status": sent.exchange.status, "model": sent.served_model}
+        line["fallback"] = sent.fallback.value if sent.fallback is not None else None
+    if seen is not None and seen.answer is not None:
+        usage = seen.answer.usage
+        line |= {"stop_reason": seen.answer.stop_reason, "input_tokens": usage.input_tokens}
+        line |= {
+            "output_tokens": usage.output_tokens,
+            "cost_microusd": _cost(governed, _served(record), seen),
+        }
+    return line
+
+
+def _served(record: Record) -> Arm:
+    return record.sent.served if record.sent is not None else Arm.control

@@ -1,0 +1,78 @@
+"""What every verb of the pipeline is given: the call that came in, and the plane it runs on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from gateway.compat.envelope import Envelope
+from gateway.core.gates import Window
+from gateway.core.types import Arm
+from gateway.core.units import Identity
+from gateway.metrics import Metrics
+from gateway.proxy.headers import RawHeaders
+from gateway.proxy.table import Table
+from gateway.proxy.wire import Wire
+from gateway.store.ledger import Ledger
+from gateway.tasks import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of the data path, in bytes and seconds."""
+
+    body_bytes: int = 32 * 1024 * 1024
+    answer_bytes: int = 256 * 1024 * 1024
+    ping_after_s: float = 15.0
+
+
+@dataclass(slots=True)
+class Plane:
+    """Everything the data path works with. `table` is swapped as a whole; the rest stays for the process's
+    life.
+    """
+
+    wire: Wire
+    table: Table
+    ledger: Ledger
+    metrics: Metrics
+    clock: Clock
+    windows: dict[str, Window] = field(default_factory=dict)
+    """Migration → what this process counted lately, for the breakers."""
+    limits: Limits = Limits()
+    pin_ttl_s: int = 3600
+    upstream_api_key: str | None = None
+    client_keys: dict[str, str] = field(default_factory=dict)
+    """Key → name; empty: every caller brings a credential of the upstream's."""
+    is_operator: Callable[[str], bool] = lambda token: False
+    in_flight: int = 0
+
+    def entered(self) -> None:
+        """A request is being answered."""
+        self.in_flight += 1
+        self.metrics.entered()
+
+    def left(self) -> None:
+        """A request is over."""
+        self.in_flight -= 1
+        self.metrics.left()
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request on a governed endpoint, read and parsed."""
+
+    request_id: str
+    method: bytes
+    target: bytes
+    """Path and query, as they came."""
+    headers: RawHeaders
+    """For the upstream, as the caller sent them."""
+    body: bytes
+    """As the caller sent it, still compressed where it was; `envelope.body` is what it says."""
+    envelope: Envelope
+    identity: Identity
+    task: str
+    forced: Arm | None
+    counting: bool
+    """count_tokens: the same assignment and rewriting, but nothing is noted or counted."""
+    started: float
+    """Monotonic time at which the head arrived."""

@@ -1,0 +1,188 @@
+"""The third verb: send the rewritten request, and ask control once where the candidate fails.
+
+Control is asked only while not one byte has gone to the client: the candidate could not be reached or timed
+out, said 404, 408, 429 or 5xx, rejected (400, 403, 413, 422) a body that we rewrote, opened its stream with
+an `error` event, or cut its answer before anything could be relayed. What goes to control is control's own
+rewrite of the caller's original request. Control answers 2xx: that is the answer, and the candidate is booked
+with the fallback. Control answers 4xx too: the caller's fault, nobody's failure. Control fails as well: its
+answer is relayed. Nothing else is retried.
+
+The kill flag is read again right before the first byte goes out (`Withdrawn`), because a rollback may have
+come between assignment and sending.
+"""
+
+from dataclasses import dataclass, replace
+
+from gateway.compat.request import Rewrite, rewrite
+from gateway.core.sse import SseScanner
+from gateway.core.types import Arm, FallbackCause, Phase, parse_json
+from gateway.errors import ConnectFailed, UpstreamBroken, UpstreamError, UpstreamTimeout
+from gateway.proxy import headers as hop
+from gateway.proxy.call import Call, Plane
+from gateway.proxy.headers import RawHeaders
+from gateway.proxy.resolve import Resolved
+from gateway.proxy.table import Governed
+from gateway.proxy.wire import Exchange
+
+
+class Withdrawn(Exception):
+    """The arm was taken back after the request had been assigned to it."""
+
+
+@dataclass(slots=True)
+class Sent:
+    """An answer whose head is there."""
+
+    exchange: Exchange
+    rewrite: Rewrite
+    served: Arm
+    served_model: str
+    """The id that was sent."""
+    body: bytes | None = None
+    """The whole body; None: it is relayed as it arrives."""
+    opening: bytes = b""
+    """The first bytes of a stream, read to see how it begins."""
+    fallback: FallbackCause | None = None
+    """Why control served in the candidate's place."""
+    booked: bool = False
+    """The fallback counts against the candidate."""
+    sent_at: float = 0.0
+
+
+def adapt(call: Call, governed: Governed | None, arm: Arm) -> Rewrite:
+    """Say the caller's request to the model of `arm`; what no migration governs stays as it is."""
+    if governed is None:
+        return Rewrite(call.body, (), None)
+    target = replace(governed.model(arm), id=governed.model_id(arm))
+    return rewrite(call.envelope, governed.control, target, governed.spec.compat, counting=call.counting)
+
+
+async def forward(call: Call, resolved: Resolved, rewritten: Rewrite, plane: Plane) -> Sent:
+    """Send to the assigned arm and rescue by control; raises UpstreamError where nobody answered."""
+    governed, arm = resolved.governed, resolved.assignment.arm
+    if governed is None or arm is Arm.control:
+        return await _ask(call, governed, Arm.control, rewritten, plane)
+    failure: Sent | UpstreamError
+    try:
+        failure = await _ask(call, governed, Arm.candidate, rewritten, plane)
+        cause = _cause(failure, rewritten.body is not call.body)
+    except UpstreamError as error:
+        failure, cause = error, _cause_of(error)
+    if cause is None or not governed.rescues:
+        if isinstance(failure, UpstreamError):
+            raise failure
+        return failure
+    if isinstance(failure, Sent):
+        failure.exchange.close()
+    rescued = await _ask(call, governed, Arm.control, adapt(call, governed, Arm.control), plane)
+    rescued.fallback = cause
+    rescued.booked = not 400 <= rescued.exchange.status < 500 or rescued.exchange.status == 429
+    return rescued
+
+
+async def _ask(call: Call, governed: Governed | None, arm: Arm, rewritten: Rewrite, plane: Plane) -> Sent:
+    """Send one request and read as much of the answer as shows whether it is one."""
+
+    def still_allowed() -> None:
+        if arm is Arm.candidate and governed is not None and _withdrawn(governed, plane):
+            raise Withdrawn
+
+    headers = hop.to_upstream(call.headers, api_key=plane.upstream_api_key)
+    if governed is not None:
+        headers = hop.decoded(headers)
+    sent_at = plane.clock.monotonic()
+    exchange = await plane.wire.send(
+        call.method, call.target, headers, rewritten.body, before_send=still_allowed
+    )
+    model = governed.model_id(arm) if governed is not None else call.envelope.model
+    sent = Sent(exchange, rewritten, arm, model, sent_at=sent_at)
+    if governed is None:
+        return sent
+    try:
+        if _streams(exchange.headers) and exchange.status < 300:
+            sent.opening = await _opening(exchange)
+        else:
+            sent.body = await exchange.read_all(plane.limits.answer_bytes)
+    except BaseException:
+        exchange.close()
+        raise
+    return sent
+
+
+def _withdrawn(governed: Governed, plane: Plane) -> bool:
+    """Tell whether the candidate may not be served any more, or not in this run."""
+    now = plane.table.by_name.get(governed.name)
+    if now is None:
+        return False
+    state = now.state
+    return state.order > governed.state.order and (
+        state.run != governed.state.run or (state.phase is Phase.rolled_back and not state.draining)
+    )
+
+
+def _streams(headers: RawHeaders) -> bool:
+    return hop.get(headers, b"content-type").startswith("text/event-stream")
+
+
+async def _opening(exchange: Exchange) -> bytes:
+    """Read up to the end of the first event: it shows whether the stream is an answer at all."""
+    scanner, seen = SseScanner(), b""
+    while True:
+        chunk = await exchange.read()
+        if not chunk:
+            if seen:
+                return seen
+            raise UpstreamBroken("the upstream ended its stream before the first event")
+        seen += chunk
+        if scanner.feed(chunk):
+            return seen
+
+
+_BY_STATUS = {
+    404: FallbackCause.not_found,
+    408: FallbackCause.timeout,
+    429: FallbackCause.rate_limited,
+    504: FallbackCause.timeout,
+    529: FallbackCause.overloaded,
+}
+_REJECTIONS = frozenset({400, 403, 413, 422})
+_BY_ERROR_TYPE = {
+    "overloaded_error": FallbackCause.overloaded,
+    "rate_limit_error": FallbackCause.rate_limited,
+    "timeout_error": FallbackCause.timeout,
+    "not_found_error": FallbackCause.not_found,
+    "invalid_request_error": FallbackCause.rejected_by_model,
+}
+
+
+def _cause(sent: Sent, rewritten: bool) -> FallbackCause | None:
+    """Return why this answer of the candidate is none; None means that it is one."""
+    status = sent.exchange.status
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    if status >= 500:
+        return FallbackCause.server_error
+    if status in _REJECTIONS:
+        return FallbackCause.rejected_by_model if rewritten else None
+    return _opening_error(sent.opening)
+
+
+def _cause_of(error: UpstreamError) -> FallbackCause:
+    if isinstance(error, ConnectFailed):
+        return FallbackCause.connect
+    if isinstance(error, UpstreamTimeout):
+        return FallbackCause.timeout
+    return FallbackCause.server_error
+
+
+def _opening_error(opening: bytes) -> FallbackCause | None:
+    for event in SseScanner().feed(opening):
+        if event.name == "error":
+            try:
+                kind = parse_json(event.data)["error"]["type"]
+            except (ValueError, KeyError, TypeError):
+                kind = ""
+            return _BY_ERROR_TYPE.get(kind, FallbackCause.server_error) if isinstance(kind, str) else None
+        if event.name:
+            return None
+    return None

@@ -1,0 +1,74 @@
+"""One request in five verbs: resolve, adapt (compat), forward, relay, account.
+
+`handle` is the whole story; an `if` that wants in here belongs in one of the verbs.
+"""
+
+from contextlib import suppress
+
+from gateway.compat.request import header
+from gateway.core.types import Arm
+from gateway.errors import GatewayError
+from gateway.proxy import headers as hop
+from gateway.proxy.account import Record, account
+from gateway.proxy.call import Call, Plane
+from gateway.proxy.forward import Sent, Withdrawn, adapt, forward
+from gateway.proxy.hangup import HangupGuard
+from gateway.proxy.headers import RawHeaders
+from gateway.proxy.relay import refuse, relay
+from gateway.proxy.resolve import Resolved, resolve
+
+_ATTEMPTS = 3
+"""A request is assigned anew when its arm is withdrawn before it was sent; control is never withdrawn."""
+
+
+async def handle(call: Call, guard: HangupGuard, plane: Plane) -> None:
+    """Answer one request and book it."""
+    record = Record(call)
+    plane.entered()
+    try:
+        async with guard:
+            guard.listen()
+            sent = await _ask(record, plane)
+            record.seen = await relay(sent, guard.send, disclose(record), plane)
+    except GatewayError as error:
+        record.error = error
+        if not guard.begun:
+            await refuse(error, guard.send, disclose(record), call.request_id)
+    finally:
+        plane.left()
+        record.gone = guard.gone
+        account(record, plane)
+
+
+async def _ask(record: Record, plane: Plane) -> Sent:
+    """Resolve, adapt and forward; anew where the arm was withdrawn in between."""
+    for _ in range(_ATTEMPTS):
+        resolved = record.resolved = await resolve(record.call, plane)
+        rewritten = record.rewritten = adapt(record.call, resolved.governed, resolved.assignment.arm)
+        with suppress(Withdrawn):
+            sent = record.sent = await forward(record.call, resolved, rewritten, plane)
+            record.rewritten = sent.rewrite
+            return sent
+    raise GatewayError("the migration kept changing while this request was assigned; try again")
+
+
+def disclose(record: Record) -> RawHeaders:
+    """Return our response headers: who was assigned, who served, and what was done to the request."""
+    values = {"request-id": record.call.request_id}
+    resolved, sent = record.resolved, record.sent
+    if resolved is not None:
+        values |= _assignment(resolved)
+    if resolved is not None and resolved.governed is not None and sent is not None:
+        values["served-model"] = sent.served_model
+        values["rewrites"] = header(sent.rewrite.changes)
+        if sent.fallback is not None:
+            values["fallback"] = sent.fallback.value
+    return hop.ours(values)
+
+
+def _assignment(resolved: Resolved) -> dict[str, str]:
+    values = {"reason": resolved.assignment.reason.value}
+    if resolved.governed is not None:
+        values["migration"] = resolved.governed.name
+        values["arm"] = Arm(resolved.assignment.arm).value
+    return values

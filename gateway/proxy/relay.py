@@ -1,0 +1,167 @@
+"""The fourth verb: bytes out as they arrive, a parsed copy on the side, and what was seen.
+
+A stream is relayed as its events arrive, byte for byte; only where the plan asks for it (a prefill to be put
+back into the shape of a continuation) are single events edited. Half an event waits for its other half, so
+that a `ping` after 15 s of silence, or the `error` event that ends a stream which the upstream cut, always
+stands between two events. Once the first byte has gone there is no error response any more.
+"""
+
+from dataclasses import dataclass
+
+from gateway.compat.response import restore
+from gateway.compat.stream import StreamRestorer
+from gateway.core.sse import SseScanner
+from gateway.core.types import Outcome, to_json
+from gateway.core.usage import Answer, AnswerReader
+from gateway.errors import GatewayError, UpstreamBroken
+from gateway.proxy import headers as hop
+from gateway.proxy.call import Plane
+from gateway.proxy.forward import Sent
+from gateway.proxy.hangup import Send
+from gateway.proxy.headers import RawHeaders
+from gateway.proxy.wire import Exchange
+
+PING = b'event: ping\ndata: {"type": "ping"}\n\n'
+
+
+@dataclass(slots=True)
+class Seen:
+    """What the relay saw of one answer."""
+
+    answer: Answer | None = None
+    outcome: Outcome = Outcome.ok
+    first_byte_at: float | None = None
+    """Monotonic time at which the first byte of the body went to the client."""
+
+
+async def relay(sent: Sent, send: Send, ours: RawHeaders, plane: Plane) -> Seen:
+    """Send the answer to the client and return what was seen of it; then the exchange is closed."""
+    seen = Seen()
+    try:
+        if sent.body is not None:
+            await _relay_whole(sent, send, ours, plane, seen)
+        elif sent.opening:
+            await _relay_events(sent, send, ours, plane, seen)
+        else:
+            await relay_raw(sent.exchange, send, ours)
+    finally:
+        sent.exchange.close()
+    return seen
+
+
+async def relay_raw(exchange: Exchange, send: Send, ours: RawHeaders) -> None:
+    """Relay an answer that nobody looks into; a cut upstream cuts the client's connection too."""
+    length = hop.get(exchange.headers, b"content-length")
+    headers = hop.to_client(exchange.headers, length=int(length) if length.isdigit() else None)
+    await send({"type": "http.response.start", "status": exchange.status, "headers": headers + ours})
+    while chunk := await exchange.read():
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def refuse(error: GatewayError, send: Send, ours: RawHeaders, request_id: str) -> None:
+    """Answer with an error of the gateway's own, in the API's envelope."""
+    envelope = {
+        "type": "error",
+        "error": {"type": error.kind, "message": error.message},
+        "request_id": request_id,
+    }
+    body = to_json(envelope)
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *ours]
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def _relay_whole(sent: Sent, send: Send, ours: RawHeaders, plane: Plane, seen: Seen) -> None:
+    body, exchange = sent.body or b"", sent.exchange
+    if exchange.status < 300:
+        seen.answer = AnswerReader().read_json(body)
+        if sent.rewrite.plan is not None:
+            body = restore(body, sent.rewrite.plan)
+    headers = hop.to_client(exchange.headers, length=len(body)) + ours
+    seen.first_byte_at = plane.clock.monotonic()
+    await send({"type": "http.response.start", "status": exchange.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+    seen.outcome = _outcome(exchange.status, seen.answer)
+
+
+async def _relay_events(sent: Sent, send: Send, ours: RawHeaders, plane: Plane, seen: Seen) -> None:
+    headers = hop.to_client(sent.exchange.headers, length=None) + ours
+    await send({"type": "http.response.start", "status": sent.exchange.status, "headers": headers})
+    out = _EventsOut(sent, send)
+    seen.first_byte_at = plane.clock.monotonic()
+    try:
+        await out.take(sent.opening)
+        while True:
+            chunk = await sent.exchange.read(plane.limits.ping_after_s)
+            if chunk is None:
+                await out.ping()
+            elif chunk:
+                await out.take(chunk)
+            else:
+                break
+        await out.end()
+        if not out.answer.finished and out.answer.error_type is None:
+            await out.fail("The upstream ended its stream before the answer was complete.")
+    except UpstreamBroken as error:
+        await out.end()
+        await out.fail(f"The answer could not be completed: {error.message}.")
+    finally:
+        seen.answer = out.answer
+        seen.outcome = _outcome(sent.exchange.status, out.answer)
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class _EventsOut:
+    """One stream on its way to the client: bytes out, a parsed copy on the side."""
+
+    def __init__(self, sent: Sent, send: Send) -> None:
+        self._send = send
+        self._scanner = SseScanner()
+        self._reader = AnswerReader()
+        plan = sent.rewrite.plan
+        self._restorer = StreamRestorer(plan) if plan is not None else None
+
+    @property
+    def answer(self) -> Answer:
+        return self._reader.answer
+
+    async def take(self, chunk: bytes) -> None:
+        events = self._scanner.feed(chunk)
+        for event in events:
+            self._reader.event(event.name, event.data)
+        whole = b"".join([event.raw for event in events])
+        await self._write(whole if self._restorer is None else self._restorer.feed(whole))
+
+    async def ping(self) -> None:
+        await self._write(PING)
+
+    async def end(self) -> None:
+        if self._restorer is not None:
+            await self._write(self._restorer.close())
+
+    async def fail(self, message: str) -> None:
+        """Say that there will be no end; half an event that is still held is dropped."""
+        doc = to_json({"type": "error", "error": {"type": "api_error", "message": message}})
+        await self._write(b"event: error\ndata: " + doc + b"\n\n")
+
+    async def _write(self, data: bytes) -> None:
+        if data:
+            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+
+def _outcome(status: int, answer: Answer | None) -> Outcome:
+    """Return how an answer ended, from its status and what was read of it."""
+    if status >= 500 or status == 429:
+        return Outcome.upstream_error
+    if status >= 400:
+        return Outcome.client_error
+    if answer is None:
+        return Outcome.ok
+    if answer.error_type is not None:
+        return Outcome.stream_error
+    if not answer.finished:
+        return Outcome.truncated
+    if answer.refused:
+        return Outcome.refused
+    return Outcome.ok if answer.has_content else Outcome.empty

@@ -1,0 +1,112 @@
+"""The first verb: who is asking, which migration governs the request, which arm it gets and why.
+
+The store is never waited for where memory or the hash can answer. A conversation that continues on a replica
+that has not seen it is looked up within `RECALL_S`; where the store is away the hash answers, which every
+replica computes alike. What is learnt (pin, enrolment) is written behind the request; the first request of a
+conversation waits for that at most `NOTE_S` and goes on without it.
+"""
+
+from dataclasses import dataclass
+
+from gateway.compat.envelope import Envelope
+from gateway.compat.request import RULESET, obstacle
+from gateway.core import assign
+from gateway.core.assign import Assignment, Facts
+from gateway.core.types import Arm, Change, Pin, Reason, Unit
+from gateway.core.units import Identity, find_unit
+from gateway.errors import BadRequest
+from gateway.proxy.call import Call, Plane
+from gateway.proxy.table import Governed
+from gateway.store.ledger import Ledger
+from gateway.store.ports import Enrolment, PinWrite, Recall, Recollection
+
+RECALL_S = 0.25
+NOTE_S = 0.005
+
+UNGOVERNED = Assignment(Arm.control, Reason.ungoverned)
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Where a request goes."""
+
+    governed: Governed | None
+    assignment: Assignment
+    unit: Unit | None = None
+    unit_key: str = ""
+    """The unit as the store and the breaker know it: keyed, never in clear."""
+    obstacle: Change | None = None
+
+
+async def resolve(call: Call, plane: Plane) -> Resolved:
+    """Assign a parsed request; raises BadRequest where policy refuses what the candidate cannot serve."""
+    envelope = call.envelope
+    governed = plane.table.find(envelope.model)
+    if governed is None:
+        return Resolved(None, UNGOVERNED)
+    unit = find_unit(call.identity, governed.spec.unit)
+    hindrance = obstacle(envelope, governed.control, governed.candidate, governed.spec.compat)
+    if hindrance is not None and hindrance.reject:
+        raise BadRequest(hindrance.change.sentence)
+    facts = Facts(
+        unit=unit.value if unit else None,
+        names=tuple(name for name in (call.identity.header, call.identity.user) if name),
+        task=call.task or None,
+        unservable=hindrance is not None,
+        forced=call.forced,
+        continues=envelope.continues,
+    )
+    ask = _question(governed, call.identity, envelope, unit, plane.ledger)
+    assignment = await _assign(governed, facts, ask, plane.ledger)
+    if not call.counting:
+        await _note(governed, assignment, ask, plane)
+    change = hindrance.change if hindrance is not None and assignment.reason is Reason.unservable else None
+    return Resolved(governed, assignment, unit, ask.unit_key or "", change)
+
+
+async def _assign(governed: Governed, facts: Facts, ask: Recall, ledger: Ledger) -> Assignment:
+    state = governed.state
+    settled = assign.settle(state, facts, governed.lists, governed.spec.holdback.percent)
+    if settled is not None:
+        return settled
+    known: Recollection | None
+    if facts.continues:
+        known = ledger.known(ask) or await ledger.recall(ask, RECALL_S)
+        if known is None:
+            return assign.without_memory(state, facts)
+    else:
+        known = Recollection(record=ledger.record(governed.name, state.run, ask.unit_key))
+    return assign.remember(state, facts, known.pin, known.record)
+
+
+def _question(
+    governed: Governed, identity: Identity, envelope: Envelope, unit: Unit | None, ledger: Ledger
+) -> Recall:
+    unit_key = ledger.key(unit.value) if unit else None
+    return Recall(governed.name, governed.state.run, _pin_keys(identity, envelope, unit, ledger), unit_key)
+
+
+def _pin_keys(identity: Identity, envelope: Envelope, unit: Unit | None, ledger: Ledger) -> tuple[str, ...]:
+    """Return the conversation's keys, the exact one first.
+
+    A session may hold several conversations (a coding agent's side questions and sub-agents), so its
+    conversations are told apart by their first user turn; the session itself stands second, for a history
+    that was cut at the front.
+    """
+    if envelope.opening is None:
+        return ()
+    if identity.session:
+        return ledger.key(f"s:{identity.session}:{envelope.opening}"), ledger.key(f"s:{identity.session}")
+    return (ledger.key(f"c:{unit.value if unit else ''}:{envelope.fingerprint}"),)
+
+
+async def _note(governed: Governed, assignment: Assignment, ask: Recall, plane: Plane) -> None:
+    writes: list[PinWrite | Enrolment] = []
+    if assignment.pins:
+        pin = Pin(assignment.arm, governed.state.run, RULESET)
+        keys = ask.pin_keys if assignment.reason is not Reason.pinned else ask.pin_keys[:1]
+        writes += [PinWrite(governed.name, key, pin, plane.pin_ttl_s) for key in keys]
+    if assignment.enrolled and ask.unit_key is not None:
+        writes.append(Enrolment(governed.name, governed.state.run, ask.unit_key, assignment.arm))
+    if writes:
+        await plane.ledger.note(writes, NOTE_S)

@@ -1,0 +1,154 @@
+"""The door of the data path: raw ASGI, every method and path under /v1/.
+
+`POST /v1/messages` and `/v1/messages/count_tokens` are read whole and go through the pipeline; everything
+else passes through as it comes, bodies of any length included (batches too, until they are governed). Errors
+that the gateway makes itself are in the API's envelope and carry the request's id.
+"""
+
+import hmac
+import logging
+import secrets
+from collections.abc import AsyncIterator, MutableMapping
+from hashlib import sha256
+from typing import Any
+
+from gateway.compat.envelope import parse
+from gateway.core.types import Arm, Reason
+from gateway.core.units import identify
+from gateway.errors import GatewayError, Unauthenticated
+from gateway.logs import request_id as current_request_id
+from gateway.proxy import headers as hop
+from gateway.proxy.body import ClientGone, Receive, decode, read_stream, read_whole
+from gateway.proxy.call import Call, Plane
+from gateway.proxy.hangup import HangupGuard, Send
+from gateway.proxy.headers import RawHeaders
+from gateway.proxy.pipeline import handle
+from gateway.proxy.relay import refuse, relay_raw
+
+Scope = MutableMapping[str, Any]
+
+logger = logging.getLogger(__name__)
+
+MESSAGES = "/v1/messages"
+COUNT_TOKENS = "/v1/messages/count_tokens"
+
+
+class DataPath:
+    """The ASGI application of the data path."""
+
+    def __init__(self, plane: Plane) -> None:
+        self.plane = plane
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; every outcome is an answer or a closed connection, never an exception."""
+        request_id = "gw_" + secrets.token_hex(12)
+        current_request_id.set(request_id)
+        guard = HangupGuard(receive, send)
+        try:
+            if scope["method"] == "POST" and scope["path"] in (MESSAGES, COUNT_TOKENS):
+                await handle(await self._read(scope, receive, request_id), guard, self.plane)
+            else:
+                await self._pass_through(scope, receive, guard, request_id)
+        except ClientGone:
+            pass
+        except GatewayError as error:
+            await _refuse(error, guard, request_id)
+        except Exception:
+            logger.exception("request failed inside the gateway")
+            await _refuse(GatewayError("the gateway failed; its log has the reason"), guard, request_id)
+
+    async def _read(self, scope: Scope, receive: Receive, request_id: str) -> Call:
+        plane, headers = self.plane, scope["headers"]
+        started = plane.clock.monotonic()
+        key_name = _authenticate(headers, plane)
+        limit = plane.limits.body_bytes
+        body = await read_whole(receive, limit=limit)
+        encodings = hop.get(headers, b"content-encoding")
+        envelope = parse(decode(body, encodings, limit=limit) if encodings else body)
+        identity = identify(
+            header=hop.get(headers, b"x-gateway-unit"),
+            metadata_user=envelope.user_id or "",
+            session_header=hop.get(headers, b"x-claude-code-session-id"),
+            conversation=envelope.fingerprint or "",
+            api_key=key_name,
+        )
+        return Call(
+            request_id=request_id,
+            method=b"POST",
+            target=_target(scope),
+            headers=headers,
+            body=body,
+            envelope=envelope,
+            identity=identity,
+            task=hop.get(headers, b"x-gateway-task"),
+            forced=_forced(headers, plane),
+            counting=scope["path"] == COUNT_TOKENS,
+            started=started,
+        )
+
+    async def _pass_through(
+        self, scope: Scope, receive: Receive, guard: HangupGuard, request_id: str
+    ) -> None:
+        plane = self.plane
+        _authenticate(scope["headers"], plane)
+        headers = hop.to_upstream(scope["headers"], api_key=plane.upstream_api_key)
+        ours = hop.ours({"request-id": request_id, "reason": Reason.ungoverned.value})
+        async with guard:
+            content = _stream_then_listen(receive, guard) if _has_body(scope["headers"]) else b""
+            if not content:
+                guard.listen()
+            exchange = await plane.wire.send(scope["method"].encode(), _target(scope), headers, content)
+            try:
+                await relay_raw(exchange, guard.send, ours)
+            finally:
+                exchange.close()
+
+
+async def _stream_then_listen(receive: Receive, guard: HangupGuard) -> AsyncIterator[bytes]:
+    async for chunk in read_stream(receive):
+        yield chunk
+    guard.listen()
+
+
+def _target(scope: Scope) -> bytes:
+    path: bytes = scope.get("raw_path") or scope["path"].encode()
+    query: bytes = scope.get("query_string", b"")
+    return path + b"?" + query if query else path
+
+
+def _has_body(headers: RawHeaders) -> bool:
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+        for name, value in headers
+    )
+
+
+def _credential(headers: RawHeaders) -> str:
+    bearer = hop.get(headers, b"authorization")
+    return hop.get(headers, b"x-api-key") or (bearer[7:].strip() if bearer[:7].lower() == "bearer " else "")
+
+
+def _authenticate(headers: RawHeaders, plane: Plane) -> str:
+    """Return a name for the caller's key, never the key; raises Unauthenticated where keys are configured."""
+    credential = _credential(headers)
+    if plane.client_keys:
+        given = credential.encode()
+        matches = [
+            name for key, name in plane.client_keys.items() if hmac.compare_digest(key.encode(), given)
+        ]
+        if not matches:
+            raise Unauthenticated("this gateway does not know your API key: ask whoever runs it for one")
+        return matches[0]
+    return sha256(credential.encode()).hexdigest()[:32] if credential else ""
+
+
+def _forced(headers: RawHeaders, plane: Plane) -> Arm | None:
+    arm = hop.get(headers, b"x-gateway-force-arm").lower()
+    if arm not in (Arm.control.value, Arm.candidate.value):
+        return None
+    return Arm(arm) if plane.is_operator(hop.get(headers, b"x-gateway-token")) else None
+
+
+async def _refuse(error: GatewayError, guard: HangupGuard, request_id: str) -> None:
+    if not guard.begun:  # else the server ends the connection inside the answer, which says it
+        await refuse(error, guard.send, hop.ours({"request-id": request_id}), request_id)
