@@ -1,0 +1,304 @@
+"""A request as it was received, and as it is on its way to another model.
+
+`parse` reads the top level of a body and nothing below it: every value stays the bytes it came in. What
+else the gateway wants to know (does it stream, who is it for, does it continue a conversation) is read on
+first use and costs what that part costs. Only what the gateway itself needs is checked; everything else is
+the upstream's to judge, so a value of the wrong type is simply not known (None) and passes.
+
+A `Draft` is the same request while the rules work on it: the fields in their order, and the list of what
+was done. A body that no rule touched goes out as the object that came in; in a body that one did, every
+other value is still the same bytes.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Raw
+
+from gateway.compat.catalog import Model
+from gateway.core.spec import CompatPolicy
+from gateway.core.types import Change, RewriteClass
+from gateway.errors import BadRequest
+
+T = TypeVar("T")
+Fields = dict[str, Raw]
+
+THINKING_BLOCKS = frozenset({"thinking", "redacted_thinking"})
+
+_FIELDS = msgspec.json.Decoder(Fields)
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_LONE_SURROGATE = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])")
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """One message, looked at no closer than needed."""
+
+    role: str
+    content: Raw = Raw(b"null")
+
+
+class Block(msgspec.Struct, frozen=True):
+    """One content block: what it is and, in a text block, what it says."""
+
+    type: str
+    text: Raw = Raw(b"null")
+
+
+class _Metadata(msgspec.Struct, frozen=True):
+    user_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prefill:
+    """The beginning of the answer, given by the application as the last assistant turn."""
+
+    start: int
+    """Index of the first message that belongs to it; all later ones do too."""
+    text: str
+    removable: bool
+    """It is nothing but text and thinking, so it can be said another way; server tools' results cannot."""
+
+
+@dataclass(frozen=True, eq=False)
+class Envelope:
+    """A request body, its top level read; not slotted, because parts are kept once they are read."""
+
+    body: bytes
+    fields: Mapping[str, Raw]
+    """The top level in its order, each value as the bytes it came in."""
+    model: str
+
+    @cached_property
+    def stream(self) -> bool:
+        """Whether the answer is to be a stream."""
+        return read(self.fields.get("stream"), bool) or False
+
+    @cached_property
+    def max_tokens(self) -> int | None:
+        """The cap on the answer."""
+        return whole_number(self.fields.get("max_tokens"))
+
+    @cached_property
+    def user_id(self) -> str | None:
+        """`metadata.user_id`, as it was sent."""
+        metadata = read(self.fields.get("metadata"), _Metadata)
+        return metadata.user_id if metadata else None
+
+    @cached_property
+    def turns(self) -> tuple[Turn, ...]:
+        """The messages; empty where they are missing or one of them is none."""
+        return read(self.fields.get("messages"), tuple[Turn, ...]) or ()
+
+    @cached_property
+    def prefill(self) -> Prefill | None:
+        """The beginning of the answer, where the last turn is one.
+
+        A paused turn that is sent back (it ends in a server tool's block), a turn that ends in a tool call
+        and the turn that redeems a fallback credit end with the assistant too, and are none.
+        """
+        if present(self.fields.get("fallback_credit_token")):
+            return None
+        return _read_prefill(self.turns)
+
+    @cached_property
+    def continues(self) -> bool:
+        """Whether the history holds an assistant turn; a prefill is none."""
+        history = self.turns[: self.prefill.start] if self.prefill else self.turns
+        return any(turn.role == "assistant" for turn in history)
+
+    @cached_property
+    def opening(self) -> str | None:
+        """Fingerprint of the first user turn; None without one."""
+        return _digest(self._first_user_turn)
+
+    @cached_property
+    def fingerprint(self) -> str | None:
+        """Fingerprint of system and first user turn: the same for every request of one conversation.
+
+        Cache markers, the spelling of a single text (string or block), key order and whitespace do not
+        count, because clients change them between the requests of one conversation.
+        """
+        return _digest(self.fields.get("system", Raw(b"null")), self._first_user_turn)
+
+    @property
+    def _first_user_turn(self) -> Raw | None:
+        return next((turn.content for turn in self.turns if turn.role == "user"), None)
+
+
+def parse(body: bytes) -> Envelope:
+    """Read the top level of a request body; raises BadRequest where the gateway cannot work with it."""
+    try:
+        fields = _FIELDS.decode(body)
+    except RecursionError:
+        raise BadRequest("The request body is nested too deeply.") from None
+    except msgspec.ValidationError:
+        raise BadRequest("The request body must be a JSON object.") from None
+    except _UNREADABLE as error:
+        raise BadRequest(f"The request body is not valid JSON: {_position(body, error)}.") from None
+    if "model" not in fields:
+        raise BadRequest("model: Field required")
+    model = read(fields["model"], str)
+    if model is None:
+        raise BadRequest("model: Input should be a valid string")
+    if "messages" in fields and _head(fields["messages"]) != b"[":
+        raise BadRequest("messages: Input should be a valid list")
+    return Envelope(body, fields, model)
+
+
+def read(raw: Raw | None, kind: type[T]) -> T | None:
+    """Return a value as `kind`, or None where it is missing or something else."""
+    if raw is None:
+        return None
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except _UNREADABLE:
+        return None
+
+
+def present(raw: Raw | None) -> bool:
+    """Tell whether a value is there; the API reads null as absence."""
+    return raw is not None and _head(raw) != b"n"
+
+
+def whole_number(raw: Raw | None) -> int | None:
+    """Return a value that means an integer; the API takes 1024.0 for one too."""
+    number = read(raw, float)
+    if number is None or number != number // 1:
+        return None
+    return read(raw, int) or int(number)
+
+
+def encode(value: object) -> Raw:
+    """Return `value` as raw JSON."""
+    return Raw(msgspec.json.encode(value))
+
+
+def blocks_of(content: Raw) -> list[Block] | None:
+    """Return the content of a message as blocks, a string as one text block; None where it is neither."""
+    if _head(content) == b'"':
+        return [] if content == Raw(b'""') else [Block("text", content)]
+    return read(content, list[Block])
+
+
+class Draft:
+    """A request on its way from the model it was written for to the one that will serve it."""
+
+    __slots__ = ("_edited", "changes", "counting", "envelope", "fields", "policy", "source", "target")
+
+    def __init__(
+        self,
+        envelope: Envelope,
+        source: Model,
+        target: Model,
+        policy: CompatPolicy,
+        *,
+        counting: bool = False,
+    ) -> None:
+        self.envelope = envelope
+        self.source = source
+        """The model that the application wrote for."""
+        self.target = target
+        """The model that will serve."""
+        self.policy = policy
+        self.counting = counting
+        """A count_tokens body: nothing is generated, `max_tokens` may be missing."""
+        self.fields: Fields = dict(envelope.fields)
+        self.changes: list[Change] = []
+        self._edited = False
+
+    def put(self, name: str, value: object) -> None:
+        """Set a field in its place, a new one at the end."""
+        self.fields[name] = encode(value)
+        self._edited = True
+
+    def drop(self, name: str) -> None:
+        """Leave a field out."""
+        if self.fields.pop(name, None) is not None:
+            self._edited = True
+
+    def note(self, rule: str, rewrite_class: RewriteClass, sentence: str) -> None:
+        """Write down what a rule did."""
+        self.changes.append(Change(rule, rewrite_class, sentence))
+
+    def options(self, name: str) -> Fields | None:
+        """Return a field that is an object, one level down: empty where missing, None where it is none."""
+        raw = self.fields.get(name)
+        return read(raw, Fields) if present(raw) else {}
+
+    @property
+    def body(self) -> bytes:
+        """The request as it stands: the very bytes that came in where nothing was changed."""
+        return msgspec.json.encode(self.fields) if self._edited else self.envelope.body
+
+
+def _head(raw: Raw) -> bytes:
+    """The first byte of a value, which tells its type."""
+    return bytes(memoryview(raw)[:1])
+
+
+def _position(body: bytes, error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "a field's name is not valid UTF-8"
+    reason = str(error).removeprefix("JSON is malformed: ")
+    truncated = reason == "Input data was truncated"
+    if (truncated or "escape" in reason) and (surrogate := _LONE_SURROGATE.search(body)):
+        return f"half of a surrogate pair (byte {surrogate.start()})"
+    return f"it ends too early (byte {len(body)})" if truncated else reason
+
+
+def _read_prefill(turns: tuple[Turn, ...]) -> Prefill | None:
+    start = len(turns)
+    while start and turns[start - 1].role == "assistant":
+        start -= 1
+    if start == len(turns):
+        return None
+    blocks: list[Block] = []
+    for turn in turns[start:]:
+        found = blocks_of(turn.content)
+        if found is None:
+            return None
+        blocks += found
+    kinds = {block.type for block in blocks}
+    if "tool_use" in kinds or (blocks and blocks[-1].type != "text"):
+        return None
+    texts = [read(block.text, str) for block in blocks if block.type == "text"]
+    said = [text for text in texts if text is not None]
+    if len(said) < len(texts):
+        return None
+    return Prefill(start, "".join(said), kinds <= THINKING_BLOCKS | {"text"})
+
+
+def _digest(*contents: Raw | None) -> str | None:
+    canonical: list[list[Any]] = []
+    for content in contents:
+        blocks = _canonical(content)
+        if blocks is None:
+            return None
+        canonical.append(blocks)
+    try:
+        text = msgspec.json.encode(_without_markers(canonical), order="deterministic")
+    except RecursionError:
+        return None
+    return sha256(text).hexdigest()
+
+
+def _canonical(content: Raw | None) -> list[Any] | None:
+    if content is None:
+        return None
+    if not present(content):
+        return []
+    text = read(content, str)
+    if text is None:
+        return read(content, list[Any])
+    return [{"type": "text", "text": text}] if text else []
+
+
+def _without_markers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_markers(item) for key, item in value.items() if key != "cache_control"}
+    return [_without_markers(item) for item in value] if isinstance(value, list) else value

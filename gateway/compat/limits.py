@@ -1,0 +1,80 @@
+"""What a model can take and give: the answer's cap (R8) and the window (R17).
+
+A cap above the model's maximum is lowered to it, and a thinking budget with it. Where a model thinks
+although nobody asked for it, the cap is raised by `HEADROOM_TOKENS`, so that thinking does not eat the
+answer; both are disclosed. Nothing else raises a cap.
+
+The window is guarded by an estimate, because counting would cost a request: bytes of text per token, fewer
+for the newer tokenizers, with base64 data of images and documents taken out and every such block counted as
+the largest image. It is meant to err on the side of too many tokens for ordinary prose and code: such a
+prompt stays on control. Pages of a PDF and text in scripts that cost more tokens per byte can be
+underestimated; then the upstream says so, and control answers.
+"""
+
+import re
+from collections.abc import Iterator
+
+from gateway.compat.catalog import Model
+from gateway.compat.envelope import Draft, Envelope, encode
+from gateway.compat.thinking import MIN_BUDGET, unasked, wish
+from gateway.core.types import Change, RewriteClass
+
+HEADROOM_TOKENS = 4096
+"""Room for thinking at the lowest effort that nobody asked for; our choice, there is no published figure."""
+
+BYTES_PER_TOKEN = {"old": 3.5, "new": 2.7, "newer": 2.7}
+"""Of request text, by tokenizer generation: the newer ones need about 1.3 times as many tokens."""
+IMAGE_TOKENS = {"old": 1600, "new": 4784, "newer": 4784}
+_FEWEST_BYTES_PER_TOKEN = min(BYTES_PER_TOKEN.values())
+
+_DATA = re.compile(rb'"data"\s*:\s*"([A-Za-z0-9+/=_\\-]{1024,})"')
+
+
+def apply(draft: Draft) -> None:
+    """Fit `max_tokens`, and a budget inside it, to the target."""
+    asked, most = draft.envelope.max_tokens, draft.target.max_output_tokens
+    if draft.counting or not asked:
+        return
+    now = wish(draft.fields, draft.target)
+    anew = now is not None and now.explicit and unasked(draft)
+    cap = min(asked + HEADROOM_TOKENS if anew else asked, most)
+    if cap == asked:
+        return
+    draft.put("max_tokens", cap)
+    if cap > asked:
+        sentence = f"max_tokens {asked} became {cap}: room for thinking that cannot be turned off."
+    else:
+        sentence = f"max_tokens {asked} became {cap}, the most that {draft.target.id} writes."
+    draft.note("max_tokens", RewriteClass.emulated, sentence)
+    _fit_budget(draft, asked, cap)
+
+
+def _fit_budget(draft: Draft, asked: int, cap: int) -> None:
+    """Keep a budget below the lowered cap, with the room for the answer that there was, up to half of it."""
+    now = wish(draft.fields, draft.target)
+    if now is None or now.mode != "enabled" or not cap <= now.budget < asked:
+        return
+    budget = max(MIN_BUDGET, cap - min(asked - now.budget, cap // 2))
+    draft.put("thinking", now.options | {"budget_tokens": encode(budget)})
+    sentence = f"The thinking budget of {now.budget} tokens became {budget}, below max_tokens."
+    draft.note("thinking", RewriteClass.emulated, sentence)
+
+
+def too_long(envelope: Envelope, model: Model) -> bool:
+    """Tell whether the prompt is, by estimate, over the model's window."""
+    if len(envelope.body) <= model.context_tokens * _FEWEST_BYTES_PER_TOKEN:
+        return False
+    return estimated_tokens(envelope.body, model) > model.context_tokens
+
+
+def estimated_tokens(body: bytes, model: Model) -> int:
+    """Estimate what a request's prompt costs on `model`; see the module's story for what that is worth."""
+    data = [match.end(1) - match.start(1) for match in _DATA.finditer(body)]
+    text = len(body) - sum(data)
+    return int(text / BYTES_PER_TOKEN[model.tokenizer]) + len(data) * IMAGE_TOKENS[model.tokenizer]
+
+
+def violations(envelope: Envelope, model: Model) -> Iterator[Change]:
+    """Name what `model` would reject."""
+    if envelope.max_tokens is not None and envelope.max_tokens > model.max_output_tokens:
+        yield Change("max_tokens", RewriteClass.unservable, f"{model.id} does not write that much")

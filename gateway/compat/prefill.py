@@ -1,0 +1,128 @@
+"""Prefill (R4): the beginning of the answer, given as a last assistant turn, on models that take none.
+
+The turn is taken away and the same is said in words, in a text block at the end of the last user turn.
+Nothing else of the conversation changes, and the block is never replayed: the next request has a history
+without it, and is rewritten without it. What comes back is put into the shape of a continuation by
+`response` and `stream`.
+
+As a rule the model is told to begin its reply with exactly the characters of the prefill, which the gateway
+then removes. It is told to write only what comes after them where repeating would do harm: a stop sequence
+stands in them, they would use up much of `max_tokens`, or they are long (then they are an answer that was
+cut, to be continued). Both replies are understood, whichever was asked for.
+"""
+
+import re
+from collections.abc import Iterator
+
+from msgspec import Raw
+
+from gateway.compat import thinking
+from gateway.compat.catalog import Model
+from gateway.compat.envelope import Draft, Envelope, Fields, encode, read
+from gateway.compat.response import AnswerPlan, Intent
+from gateway.core.types import Change, RewriteClass
+
+LONG = 400
+"""Characters from which a prefill is an answer to be continued rather than a beginning."""
+MIN_CAPS = 4
+"""How many times `max_tokens` must hold the prefill (three characters a token) before it may be repeated."""
+
+_NULL = Raw(b"null")
+
+_JSON = re.compile(
+    r'\s*(?:```json\s*(?:[{\[]|$)|```\s*[{\[]|\{\s*(?:["}]|$)|\[\s*(?:["{\[\]\d-]|true|false|null|$))'
+)
+_LABEL = re.compile(r"""[^\n]{0,80}[:"'(\[<>=]\s*$""")
+
+
+def intent_of(text: str) -> Intent:
+    """Return what a prefill is for: a JSON shape, a short answer after a label, or any other text."""
+    if _JSON.match(text):
+        return "json"
+    return "label" if _LABEL.fullmatch(text) else "text"
+
+
+def is_foreign(envelope: Envelope, source: Model, target: Model) -> bool:
+    """Tell whether the request holds a prefill that the source takes and the target does not."""
+    return envelope.prefill is not None and source.prefill and not target.prefill
+
+
+def apply(draft: Draft) -> AnswerPlan | None:
+    """Say a prefill in words and return how to put the answer back; None where there is nothing to do."""
+    prefill = draft.envelope.prefill
+    if prefill is None or not prefill.removable or not is_foreign(draft.envelope, draft.source, draft.target):
+        return None
+    messages = read(draft.fields.get("messages"), list[Raw])
+    kept = messages[: prefill.start] if messages else []
+    if not prefill.text:
+        draft.put("messages", kept)
+        draft.note("prefill", RewriteClass.lossless, "The empty assistant turn at the end is left out.")
+        return None
+    intent = intent_of(prefill.text)
+    told = _told(kept, instruction(prefill.text, intent, repeat=_may_repeat(draft, prefill.text)))
+    if told is None:
+        return None
+    draft.put("messages", told)
+    sentence = f"The beginning of the answer is asked for in words: {draft.target.id} takes no prefill."
+    long = len(prefill.text) > LONG
+    draft.note("prefill", RewriteClass.prompt if long else RewriteClass.emulated, sentence)
+    hides = draft.policy.unasked_thinking == "hide" and thinking.unasked(draft)
+    if hides:
+        sentence = "Thinking before the answer is hidden: the application did not ask for it."
+        draft.note("unasked_thinking", RewriteClass.emulated, sentence)
+    return AnswerPlan(prefill.text, intent, hides_thinking=hides)
+
+
+def instruction(text: str, intent: Intent, *, repeat: bool) -> str:
+    """Return the words for a prefill; `repeat` asks for an answer that begins with it."""
+    fenced = "```" in text
+    begun = f"<reply_start>{text}</reply_start>"
+    if not repeat:
+        shape = " Both together must be one JSON value and nothing else." if intent == "json" else ""
+        fence = "" if fenced else ", no code fence"
+        return (
+            "Your reply has already begun with the characters between the tags. Write only what comes after "
+            f"them: do not repeat them, no preamble{fence}.{shape}\n{begun}"
+        )
+    if intent == "json":
+        shape = "Reply with JSON only: no preamble, no explanation" + ("." if fenced else ", no code fence.")
+    else:
+        shape = "Answer directly: no preamble" + ("." if fenced else ", no code fence.")
+    return (
+        f"{shape} Begin your reply with exactly the characters between the tags and continue from "
+        f"there.\n{begun}"
+    )
+
+
+def _may_repeat(draft: Draft, text: str) -> bool:
+    """Tell whether beginning the reply with the prefill does no harm."""
+    stops = read(draft.fields.get("stop_sequences"), list[str]) or []
+    if len(text) > LONG or any(stop in text for stop in stops):
+        return False
+    most = draft.envelope.max_tokens
+    return most is None or most >= MIN_CAPS * (1 + len(text) // 3)
+
+
+def _told(messages: list[Raw], words: str) -> list[Raw] | None:
+    """Return the messages with `words` at the end of the last user turn, or in one of their own.
+
+    None where that turn is malformed and the upstream has to say so.
+    """
+    block = encode({"type": "text", "text": words})
+    turn = read(messages[-1], Fields) if messages else None
+    if turn is None or read(turn.get("role"), str) != "user":
+        return [*messages, encode({"role": "user", "content": [block]})]
+    content = turn.get("content", _NULL)
+    text = read(content, str)
+    blocks = read(content, list[Raw])
+    if text is not None:
+        blocks = [encode({"type": "text", "text": content})] if text else []
+    if blocks is None:
+        return None
+    return [*messages[:-1], encode(turn | {"content": encode([*blocks, block])})]
+
+
+def violations(envelope: Envelope, model: Model) -> Iterator[Change]:
+    """Name what `model` would reject."""
+    if envelope.prefill is not None and not model.prefill:
+        yield Change("prefill", RewriteClass.unservable, f"{model.id} takes no prefill")

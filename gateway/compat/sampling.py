@@ -1,0 +1,85 @@
+"""Sampling (R1): temperature, top_p and top_k that the target rejects are left out.
+
+Leaving out a value that means the default changes nothing; any other value is lost, because newer models
+have no substitute for it. What is not a number is left for the upstream to judge.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from msgspec import Raw
+
+from gateway.compat.catalog import Model
+from gateway.compat.envelope import Draft, Envelope, present, read
+from gateway.compat.thinking import wish
+from gateway.core.types import Change, RewriteClass
+
+PARAMETERS = ("temperature", "top_p", "top_k")
+
+_NEUTRAL: Mapping[str, frozenset[float]] = {
+    "temperature": frozenset({1.0}),
+    "top_p": frozenset({0.99, 1.0}),
+    "top_k": frozenset(),
+}
+_LEAST_TOP_P_WITH_THINKING = 0.95
+
+
+def apply(draft: Draft) -> None:
+    """Leave out what the target rejects."""
+    thinks_anew = _thinks(draft.fields, draft.target) and not _thinks(draft.envelope.fields, draft.source)
+    given = _given(draft.fields)
+    for name, value in given.items():
+        if _accepts(name, value, draft.target, thinks=thinks_anew):
+            continue
+        draft.drop(name)
+        same = value is None or value in _NEUTRAL[name]
+        shown = "" if value is None else f" {value:g}"
+        draft.note(
+            "sampling",
+            RewriteClass.lossless if same else RewriteClass.emulated,
+            f"{name}{shown} is left out: {draft.target.id} does not take it.",
+        )
+    both = given.keys() & draft.fields.keys() >= {"temperature", "top_p"}
+    if both and draft.source.sampling.both and not draft.target.sampling.both:
+        draft.drop("top_p")
+        sentence = f"top_p is left out: {draft.target.id} does not take it together with temperature."
+        draft.note("sampling", RewriteClass.emulated, sentence)
+
+
+def violations(envelope: Envelope, model: Model) -> Iterator[Change]:
+    """Name what `model` would reject."""
+    given = _given(envelope.fields)
+    thinks = _thinks(envelope.fields, model)
+    for name, value in given.items():
+        if not _accepts(name, value, model, thinks=thinks):
+            yield Change("sampling", RewriteClass.unservable, f"{model.id} does not take this {name}")
+    if given.keys() >= {"temperature", "top_p"} and not model.sampling.both:
+        yield Change("sampling", RewriteClass.unservable, f"{model.id} takes temperature or top_p, not both")
+
+
+def _given(fields: Mapping[str, Raw]) -> dict[str, float | None]:
+    """The parameters that are there, null as None; those that are no numbers are not listed."""
+    given: dict[str, float | None] = {}
+    for name in PARAMETERS:
+        raw = fields.get(name)
+        value = read(raw, float)
+        if value is not None or (raw is not None and not present(raw)):
+            given[name] = value
+    return given
+
+
+def _accepts(name: str, value: float | None, model: Model, *, thinks: bool) -> bool:
+    rules = model.sampling
+    if rules.accepts == "none":
+        return False
+    if rules.accepts == "defaults":
+        return name in rules.defaults and value in (None, rules.defaults[name])
+    if value is None or not thinks:
+        return True
+    if name == "top_p":
+        return value >= _LEAST_TOP_P_WITH_THINKING
+    return name == "temperature" and value in _NEUTRAL[name]
+
+
+def _thinks(fields: Mapping[str, Raw], model: Model) -> bool:
+    now = wish(fields, model)
+    return now is not None and now.on
