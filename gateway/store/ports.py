@@ -7,10 +7,17 @@ already hashed.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from gateway.core.types import Arm, Event, MigrationState, Pin
+from gateway.errors import StaleWrite
+
+Order = tuple[int, int]
+"""(epoch, version), as in `MigrationState.order`."""
+
+OLD_RUN_KEPT_S = 30 * 86_400
+"""How long the enrolments of a run are kept once the next one has begun."""
 
 REPLICA_TTL_S = 60.0
 """How long a heartbeat counts: a process that has been silent for longer is not expected to acknowledge
@@ -182,3 +189,27 @@ class Store(StateStore, Memory, Fleet, Protocol):
     async def close(self) -> None:
         """Release everything."""
         ...
+
+
+def successor(state: MigrationState, stored: Order | None, expected: Order) -> MigrationState:
+    """Return `state` as it is to be stored over `stored`, or raise StaleWrite: what every commit compares.
+
+    A writer says what it read. If anything else is stored by now, or if its fencing epoch is older than the
+    one stored, somebody has overtaken it and it must read again.
+    """
+    present = stored or (0, 0)
+    if present != expected:
+        raise StaleWrite(
+            f"migration {state.name!r} has moved on: version {present[1]} of epoch {present[0]} is stored, "
+            f"not version {expected[1]} of epoch {expected[0]}; read it again"
+        )
+    if state.epoch < present[0]:
+        raise StaleWrite(
+            f"migration {state.name!r} is at epoch {present[0]}: a writer of epoch {state.epoch} is too late"
+        )
+    return replace(state, version=expected[1] + 1)
+
+
+def supersedes(state: MigrationState, stored: Order | None) -> bool:
+    """Tell whether a state that somebody still has is newer than what the store has, if it has anything."""
+    return stored is None or state.order > stored
