@@ -1,0 +1,49 @@
+"""Several operating-system processes on one store lose nothing."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from gateway.core.types import Arm
+from gateway.store.ports import Recall, Recollection
+from tests.store.hammer import PIN
+from tests.support.stores import Bench
+
+ROOT = Path(__file__).parents[2]
+TIMES = 60
+NAMES = ("one", "two", "three")
+
+
+async def run(url: str, name: str) -> tuple[int, str]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "error", "-m", "tests.store.hammer", url, name, str(TIMES)),
+        cwd=ROOT,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        _, stderr = await asyncio.wait_for(process.communicate(), 50)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return process.returncode or 0, stderr.decode()
+
+
+async def test_processes_that_start_and_write_at_once_lose_no_write(bench: Bench) -> None:
+    assert await asyncio.gather(*(run(bench.url, name) for name in NAMES)) == [(0, "")] * len(NAMES)
+
+    store = await bench.open()
+    total = len(NAMES) * TIMES
+    assert (await store.load())["m"].version == total
+    events = await store.events("m")
+    assert [e.seq for e in events] == list(range(1, total + 1))
+    assert {name: sum(e.verb == name for e in events) for name in NAMES} == dict.fromkeys(NAMES, TIMES)
+    assert await store.enrolled("m", 1) == {Arm.control: 0, Arm.candidate: total}
+
+
+async def test_what_one_process_wrote_another_recalls(bench: Bench) -> None:
+    assert await run(bench.url, "one") == (0, "")
+    store = await bench.open()
+    for n in range(TIMES):
+        known = await store.recall(Recall("m", 1, (f"one-{n}",), f"one-{n}"))
+        assert known == Recollection(PIN, Arm.candidate)
