@@ -55,7 +55,8 @@ OTHER = "other"
 ARMS = frozenset(arm.value for arm in Arm)
 TOKEN_KINDS = frozenset({"input", "output", "cache_read", "cache_write", "thinking"})
 RULES = frozenset({
-    "context", "display", "effort", "forced_tool", "max_tokens", "model", "prefill", "sampling", "thinking",
+    "context_window", "display", "effort", "forced_tool", "max_tokens", "mid_conversation_system", "prefill",
+    "sampling", "thinking", "unasked_thinking",
 })  # fmt: skip
 """What is done to a request, or keeps it from being served."""
 GATES = frozenset({*Gates().breaker, *Gates().rollback, *Gates().hold})

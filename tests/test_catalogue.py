@@ -141,6 +141,10 @@ def test_thinking_is_as_the_matrix_has_it(
         assert thinking.off_max_effort == off_max_effort
 
 
+def test_progress_updates_are_for_the_newest_families() -> None:
+    assert ids_where(True, "thinking.updates") == {O55, S55, *FABLES, *MYTHOSES}
+
+
 @pytest.mark.parametrize(
     ("model_ids", "levels", "default"),
     [

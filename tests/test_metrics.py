@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+import gateway.compat
 from gateway.core.gates import Verdict
 from gateway.core.types import (
     Arm,
@@ -22,7 +24,7 @@ from gateway.core.types import (
     RewriteClass,
 )
 from gateway.core.usage import Usage
-from gateway.metrics import DIRECTORY_VARIABLE, STORE_OPERATIONS, Metrics, share
+from gateway.metrics import DIRECTORY_VARIABLE, RULES, STORE_OPERATIONS, Metrics, share
 from gateway.store.ports import Store
 
 Page = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -189,6 +191,13 @@ def test_every_operation_of_a_store_has_its_label() -> None:
         name for name, _ in inspect.getmembers(Store, inspect.isfunction) if not name.startswith("_")
     }
     assert operations == STORE_OPERATIONS
+
+
+def test_every_rule_of_compat_has_its_label() -> None:
+    compat = Path(gateway.compat.__file__).parent.glob("*.py")
+    naming = re.compile(r"""(?:\bnote|\bChange|\b_obstacle)\(\s*"(\w+)\"""")
+    named = {rule for module in compat for rule in naming.findall(module.read_text("utf-8"))}
+    assert named == RULES
 
 
 # --- several workers --------------------------------------------------------------------------------------
