@@ -1,0 +1,383 @@
+"""One serving process as a member of the fleet: what it obeys, whom it tells, what it does without the store.
+
+It holds one frozen snapshot, which never expires. Whatever brings news (a publication, the poll, a commit of
+its own control plane, the kill file) goes the same way: merge, obey, tell the data path (`on_change`), and
+only then acknowledge. So what is acknowledged is served, and nothing older.
+
+Without the store nothing changes here but the age of the snapshot and what is killed on this disk. A process
+that starts takes the store's word, else the disk's, else everything goes to control; it never waits long.
+
+When the store comes back it may have lost something. What this process holds newer is restored: every replica
+tries and one does. The epoch is raised before, so that nobody is fenced off by a counter that began again. A
+kill that waited on this disk is pushed with a fresh epoch, and let go once what answers it is on disk too.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from gateway import __version__
+from gateway.core.rollout import TABLE, emergency, summary
+from gateway.core.types import Event, MigrationState
+from gateway.errors import StaleWrite, StoreUnavailable
+from gateway.store import snapshot as disk
+from gateway.store.kill import Kill, KillSwitch
+from gateway.store.local.disk import replace_file
+from gateway.store.ports import Order, ReplicaReport, Store
+from gateway.store.snapshot import Origin, Snapshot, corrected, merge, obey
+from gateway.tasks import Clock, Tasks
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+KEY_FILE = "fleet-key"
+ACK_POLL_S = 0.015
+ACK_RETRY_S = 0.1
+"""Between two questions for acknowledgements, and after one that failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acks:
+    """Who obeys a version, of those who are expected to."""
+
+    expected: tuple[str, ...]
+    acknowledged: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+class Replica:
+    """This process. `boot` it, `start` it, and `aclose` it when its last request has been answered."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        id: str,
+        data_dir: Path,
+        clock: Clock,
+        on_change: Callable[[Snapshot], None],
+        in_flight: Callable[[], int] = lambda: 0,
+        leader: Callable[[], bool] = lambda: False,
+        on_loss: Callable[[bytes], None] = lambda secret: None,
+        on_error: Callable[[str], None] = lambda operation: None,
+        jitter: Callable[[float], float] = lambda seconds: seconds,
+        poll_s: float = 2.0,
+        kill_poll_s: float = 0.05,
+        heartbeat_s: float = 2.0,
+        call_s: float = 2.0,
+    ) -> None:
+        """`on_change` hands the data path what to obey and returns when it does.
+
+        `on_loss` is told that the store lost what was remembered there, with the secret that the fleet hashes
+        units with from then on. `on_error` is told the name of each call of the store that failed.
+        """
+        self.id = id
+        self.snapshot = Snapshot({}, clock.now(), "none")
+        """What this process serves by: what the fleet agreed on, under the kills of this disk."""
+        self.secret = b""
+        """The fleet's key for hashing units; this process's own until the store has been reached once."""
+        self.ready = False
+        self.store_errors = 0
+        self._agreed = self.snapshot
+        self._store = store
+        self._data_dir = data_dir
+        self._clock = clock
+        self._on_change, self._on_loss, self._on_error = on_change, on_loss, on_error
+        self._in_flight, self._leader = in_flight, leader
+        self._jitter = jitter
+        self._poll_s, self._kill_poll_s, self._heartbeat_s = poll_s, kill_poll_s, heartbeat_s
+        self._call_s = call_s
+        self._kills = KillSwitch(data_dir)
+        self._obeyed_kills = self._kills.read()
+        self._tasks = Tasks()
+        self._started_at = clock.now()
+        self._secret_shared = False
+        self._acknowledged: dict[str, Order] | None = None
+        self._reporting = asyncio.Lock()
+        self._saving = asyncio.Lock()
+        self._saved: Snapshot | None = None
+        self._known: Sequence[ReplicaReport] = ()
+
+    @property
+    def snapshot_age_s(self) -> float:
+        """Seconds since the store last confirmed what is obeyed."""
+        return max(0.0, self._clock.now() - self.snapshot.taken_at)
+
+    # --- life -----------------------------------------------------------------------------------------
+
+    async def boot(self, timeout_s: float) -> Origin:
+        """Find out what to obey, within `timeout_s`, and say from where. Never fails."""
+        saved = await asyncio.to_thread(disk.load, self._data_dir / disk.FILE)
+        kept_secret = await asyncio.to_thread(_read, self._data_dir / KEY_FILE)
+        self.secret = kept_secret or secrets.token_bytes(32)
+        agreed = saved or self._agreed
+        try:
+            async with asyncio.timeout(timeout_s):
+                # Before reading: whoever commits from now on knows that this process is to be waited for.
+                await self._report()
+                loaded = await self._load()
+                agreed = corrected(loaded, saved) if saved is not None else loaded
+                await self._share_secret()
+        except (StoreUnavailable, TimeoutError):
+            logger.warning("starting without the store", extra={"origin": agreed.origin})
+        self._agreed = agreed
+        self._apply()
+        self.ready = True
+        self._tasks.spawn("snapshot-save", self._save())
+        return agreed.origin
+
+    def start(self) -> None:
+        """Begin to follow the store and the kill file, and to send heartbeats."""
+        self._tasks.spawn("replica-sync", self._follow(), endless=True)
+        self._tasks.spawn("replica-kills", self._watch_kills(), endless=True)
+        self._tasks.spawn("replica-heartbeat", self._beat(), endless=True)
+
+    async def aclose(self, deadline_s: float = 2.0) -> None:
+        """Leave the fleet in good order."""
+        await self._tasks.drain(deadline_s)
+        await self._save()
+        with suppress(StoreUnavailable):
+            await self._ask("deregister", self._store.deregister(self.id), deadline_s)
+
+    # --- what the control plane uses ------------------------------------------------------------------
+
+    async def refresh(self) -> None:
+        """Obey and acknowledge what the store has now; raises StoreUnavailable."""
+        await self._take(await self._load())
+
+    async def kill_locally(self, name: str, by: str, reason: str) -> None:
+        """Stop the candidate in this process, then wherever this disk is shared, until the fleet agrees."""
+        state = self._agreed.state(name)
+        if state.killed:
+            return
+        self._kills.set(name, _kill(state, self._clock.now(), by, reason))
+        self._apply()
+        await asyncio.to_thread(self._kills.persist)
+
+    def known_replicas(self) -> tuple[str, ...]:
+        """Return the ids of the replicas that were alive when the store was last asked, and this one's."""
+        return tuple(sorted({self.id, *(report.id for report in self._known)}))
+
+    async def await_acknowledgements(self, name: str, order: Order, timeout_s: float) -> Acks:
+        """Return as soon as every live replica obeys `order` or something newer, or after `timeout_s`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while not await self._agree(name, order):
+                    pass
+        return self._count(name, order)
+
+    async def _agree(self, name: str, order: Order) -> bool:
+        """Ask once whether all obey, and pause if they do not."""
+        try:
+            self._known = await self._ask("replicas", self._store.replicas())
+        except StoreUnavailable:
+            await asyncio.sleep(ACK_RETRY_S)
+            return False
+        agreed = not self._count(name, order).missing
+        if not agreed:
+            await asyncio.sleep(ACK_POLL_S)
+        return agreed
+
+    def _count(self, name: str, order: Order) -> Acks:
+        obeyed = {report.id: report.versions.get(name, (0, 0)) for report in self._known}
+        obeyed[self.id] = self.snapshot.state(name).order
+        expected = tuple(sorted(obeyed))
+        acknowledged = tuple(replica for replica in expected if obeyed[replica] >= order)
+        return Acks(expected, acknowledged, tuple(replica for replica in expected if obeyed[replica] < order))
+
+    # --- loops ----------------------------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        while True:
+            pause_s = self._jitter(self._poll_s)
+            try:
+                await asyncio.to_thread(self._kills.persist)
+                loaded = await self._load()
+                await self._take(loaded)
+                await self._mend(loaded)
+                await self._ask("changed", self._store.changed(pause_s), pause_s + self._call_s)
+            except StoreUnavailable:
+                await asyncio.sleep(pause_s)
+            except Exception:
+                logger.exception("this replica could not follow the store; it tries again")
+                await asyncio.sleep(pause_s)
+
+    async def _watch_kills(self) -> None:
+        while True:
+            await asyncio.sleep(self._kill_poll_s)
+            if self._kills.read() is not self._obeyed_kills:
+                try:
+                    self._apply()
+                except Exception:
+                    logger.exception("a kill could not be applied; trying again")
+                    await asyncio.sleep(self._poll_s)
+
+    async def _beat(self) -> None:
+        while True:
+            with suppress(StoreUnavailable):
+                await self._report()
+                self._known = await self._ask("replicas", self._store.replicas())
+            await asyncio.sleep(self._heartbeat_s)
+
+    # --- obeying --------------------------------------------------------------------------------------
+
+    async def _load(self) -> Snapshot:
+        states = await self._ask("load", self._store.load())
+        return Snapshot(states, self._clock.now(), "store")
+
+    async def _take(self, loaded: Snapshot) -> None:
+        """Obey, and then say so."""
+        before, self._agreed = self._agreed, merge(self._agreed, loaded)
+        self._apply()
+        if self._agreed.states != before.states:
+            self._tasks.spawn("snapshot-save", self._save())
+        if self._versions() != self._acknowledged:
+            await self._report()
+
+    def _apply(self) -> None:
+        kills = self._kills.read()
+        served = obey(self._agreed, kills)
+        if not self.ready or served.states != self.snapshot.states:
+            self._on_change(served)
+        self.snapshot, self._obeyed_kills = served, kills
+
+    def _versions(self) -> dict[str, Order]:
+        return {name: state.order for name, state in self.snapshot.states.items()}
+
+    async def _report(self) -> None:
+        # One at a time, each as things are when it is sent: an old report must not overtake a newer one.
+        async with self._reporting:
+            report = ReplicaReport(
+                id=self.id,
+                at=self._clock.now(),
+                versions=self._versions(),
+                started_at=self._started_at,
+                leader=self._leader(),
+                in_flight=self._in_flight(),
+                gateway_version=__version__,
+                snapshot_age_s=self.snapshot_age_s,
+            )
+            await self._ask("report", self._store.report(report))
+            self._acknowledged = dict(report.versions)
+
+    async def _save(self) -> bool:
+        """Write what the fleet agreed on to disk, unless it is there or nobody confirmed it since."""
+        async with self._saving:
+            agreed = self._agreed
+            if agreed.origin != "store" or (self._saved and self._saved.states == agreed.states):
+                return True
+            try:
+                await asyncio.to_thread(disk.save, self._data_dir / disk.FILE, agreed)
+            except OSError:
+                logger.exception("the snapshot could not be saved", extra={"path": str(self._data_dir)})
+                return False
+            self._saved = agreed
+            return True
+
+    # --- mending --------------------------------------------------------------------------------------
+
+    async def _mend(self, loaded: Snapshot) -> None:
+        """Give the store what it lost, and what it was not there for."""
+        newer = [
+            state for name, state in self._agreed.states.items() if state.order > loaded.state(name).order
+        ]
+        restored = [state.name for state in newer if await self._restore(state)]
+        if restored:
+            logger.warning("the store had lost states; they are restored", extra={"migrations": restored})
+        if restored or not self._secret_shared:
+            await self._share_secret()
+            self._on_loss(self.secret)
+        for name, state in self._agreed.states.items():
+            if state.killed and state.order == loaded.state(name).order and not loaded.state(name).killed:
+                # The store lost a kill, and somebody wrote another state of its order before it was restored.
+                self._kills.set(
+                    name, Kill(state.updated_at, state.updated_by, "", state.epoch, state.run, state.version)
+                )
+        for name, kill in self._kills.read().items():
+            await self._settle(name, kill)
+
+    async def _restore(self, state: MigrationState) -> bool:
+        await self._ask("raise_epoch", self._store.raise_epoch(state.epoch))
+        return await self._ask("restore", self._store.restore(state))
+
+    async def _share_secret(self) -> None:
+        """Hash units as the fleet does, also after the next start without the store."""
+        self.secret = await self._ask("secret", self._store.secret())
+        self._secret_shared = True
+        try:
+            await asyncio.to_thread(replace_file, self._data_dir / KEY_FILE, self.secret)
+        except OSError as error:
+            logger.warning("the fleet's secret could not be kept", extra={"error": str(error)})
+
+    async def _settle(self, name: str, kill: Kill) -> None:
+        state = self._agreed.state(name)
+        if kill.stands_over(state):
+            if (state.phase, "emergency-rollback") not in TABLE:
+                await self._record_refusal(kill, state)
+            elif not await self._push(kill, state):
+                return
+        if await self._save():
+            await asyncio.to_thread(self._kills.clear, name, kill)
+            self._apply()
+
+    async def _push(self, kill: Kill, state: MigrationState) -> bool:
+        """Make the kill the fleet's; False if somebody wrote first, whose state is looked at next time."""
+        floor = max(kill.epoch, state.epoch)
+        await self._ask("raise_epoch", self._store.raise_epoch(floor))
+        epoch = await self._ask("next_epoch", self._store.next_epoch())
+        after = replace(emergency(state, by=kill.by, at=self._clock.now()), epoch=epoch)
+        event = self._event(kill, state, replace(after, version=state.version + 1), {"mode": "evict"})
+        try:
+            stored = await self._ask("commit", self._store.commit(after, event, expected=state.order))
+        except StaleWrite:
+            return False
+        logger.warning("a kill was pushed to the store", extra={"migration": state.name, "by": kill.by})
+        await self._take(Snapshot({state.name: stored}, self._clock.now(), "store"))
+        return True
+
+    async def _record_refusal(self, kill: Kill, state: MigrationState) -> None:
+        why = f"{state.phase.value} when the store returned: there is no emergency rollback from here"
+        logger.error("a kill cannot be pushed", extra={"migration": state.name, "reason": why})
+        await self._ask(
+            "append", self._store.append(state.name, self._event(kill, state, state, {"refused": why}))
+        )
+
+    def _event(
+        self, kill: Kill, before: MigrationState, after: MigrationState, details: dict[str, str]
+    ) -> Event:
+        evidence = {"pushed_after": "store outage", "killed_at": kill.at, "replica": self.id, **details}
+        return Event(
+            self._clock.now(),
+            kill.by,
+            "emergency-rollback",
+            kill.reason,
+            summary(before),
+            summary(after),
+            evidence,
+        )
+
+    async def _ask(self, operation: str, answer: Awaitable[T], patience_s: float | None = None) -> T:
+        """Return what the store answers in time; raises StoreUnavailable, which is counted."""
+        try:
+            async with asyncio.timeout(self._call_s if patience_s is None else patience_s):
+                return await answer
+        except (StoreUnavailable, TimeoutError) as error:
+            self.store_errors += 1
+            self._on_error(operation)
+            raise StoreUnavailable(f"the store did not answer: {operation}") from error
+
+
+def _kill(state: MigrationState, at: float, by: str, reason: str) -> Kill:
+    return Kill(at, by, reason, state.epoch, state.run, state.version)
+
+
+def _read(path: Path) -> bytes | None:
+    with suppress(OSError):
+        return path.read_bytes() or None
+    return None
