@@ -1,0 +1,162 @@
+"""What a conversation asks the model to do, as far as a simulated model understands it.
+
+It understands a few things, always in the same way:
+
+- **Tools.** With `tool_choice` any or tool it calls. Otherwise it calls when the last turn says so ("use
+the tool", "call get_weather", "invoke the search tool"); the tool that is named, else the first. A request
+with two or more tools of the client's is an agent's: it makes one to three rounds of calls per question, as
+the question's digest says, then answers. "in parallel" makes two calls at once, unless parallel use is
+switched off. - **JSON.** "reply with JSON", "answer with one JSON object only" and the like, in the last
+turn or the system prompt, get a JSON object with the fields that the prompt names. - **A beginning.**
+"begin your reply with ..." or "your reply has already begun with ...", and the characters in quotes,
+backticks, a fence or a tag.
+
+Only text of the last turn counts (and of a system message behind it), so an old instruction is not followed
+again.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.core.types import parse_json, to_json
+from gateway.simulator.replies.documents import sample
+from gateway.simulator.rules.case import Case, Json
+from gateway.simulator.rules.conversation import blocks_of
+
+TYPED_TOOL_INPUTS: dict[str, Json] = {
+    "bash": {"command": "ls -la"},
+    "text_editor": {"command": "view", "path": "/work"},
+    "computer": {"action": "screenshot"},
+    "memory": {"command": "view", "path": "/memories"},
+}
+"""What is sent to tools whose schema the vendor defines, by the beginning of their type."""
+
+_VERB = r"\b(?:use|call|invoke)s?\b"
+_USE_A_TOOL = re.compile(_VERB + r"[^.\n]{0,80}\btools?\b", re.IGNORECASE)
+_JSON = re.compile(
+    r"\b(?:only|return|reply|respond|answer|output|produce|give)\b[^.\n]{0,60}\bjson\b", re.IGNORECASE
+)
+_BEGIN = re.compile(r"\b(?:begins?|begun|beginning|starts?|started|starting)\b", re.IGNORECASE)
+_ONCE = re.compile(r"\b(?:do not|don't|without|never) repeat", re.IGNORECASE)
+_GIVEN = re.compile(
+    r"<(?P<tag>[\w-]+)>(?P<inner>.+?)</(?P=tag)>"
+    r"|```\w*\n(?P<fence>.+?)\n```"
+    r'|(?P<json>"(?:[^"\\\n]|\\.)+")'
+    r"|`(?P<tick>[^`\n]+)`",
+    re.DOTALL,
+)
+_NEAR = 400
+"""How many characters may stand between the verb and what it is about."""
+
+
+def conversation_seed(case: Case) -> bytes:
+    """What the values of an answer are chosen by: the conversation alone, so that models agree on them."""
+    return hashlib.sha256(to_json([case.body.get("system"), case.messages])).digest()
+
+
+def last_text(case: Case) -> str:
+    """The text of the last user turn, and of system messages behind it; a prefill is not looked at."""
+    texts: list[str] = []
+    for message in reversed(case.messages):
+        if message["role"] != "assistant":
+            texts = [block["text"] for block in blocks_of(message) if block["type"] == "text"] + texts
+        if message["role"] == "user":
+            break
+    return "\n".join(texts)
+
+
+def prompt_text(case: Case) -> str:
+    """The system prompt and the last turn."""
+    system = case.body.get("system") or ""
+    blocks = blocks_of({"content": system})
+    return "\n".join([*(str(block.get("text", "")) for block in blocks), last_text(case)])
+
+
+def wants_json(case: Case) -> bool:
+    return _JSON.search(prompt_text(case)) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """The characters that a reply is told to begin with."""
+
+    text: str
+    only_the_rest: bool
+    """Whether it is told not to repeat them."""
+
+
+def given_beginning(case: Case) -> Beginning | None:
+    """What the reply is told to begin with, if anything."""
+    text = last_text(case)
+    for verb in reversed(list(_BEGIN.finditer(text))):
+        given = _GIVEN.search(text, verb.end(), verb.end() + _NEAR + 20_000)
+        if given and given.start() - verb.end() <= _NEAR:
+            told = str(parse_json(given["json"])) if given["json"] else ""
+            once = _ONCE.search(text, verb.start(), given.start()) is not None
+            return Beginning(told or given["inner"] or given["fence"] or given["tick"], once)
+    return None
+
+
+def tool_calls(case: Case, seed: bytes) -> list[tuple[str, Json]]:
+    """The tools to call now, with their inputs; none when the model answers in text."""
+    tools = [tool for tool in case.body.get("tools") or [] if "name" in tool and _is_clients(tool)]
+    choice: Json = case.body.get("tool_choice") or {"type": "auto"}
+    if not tools or choice["type"] == "none":
+        return []
+    if choice["type"] == "tool":
+        tools = [tool for tool in tools if tool["name"] == choice["name"]]
+    named = _named(case, tools)
+    if not case.forces_tool and not named and not _asked(case, tools, seed):
+        return []
+    parallel = "in parallel" in last_text(case).lower() and not choice.get("disable_parallel_tool_use")
+    chosen = named or [
+        tools[seed[1] % len(tools)] if _is_agents(tools) and choice["type"] == "auto" else tools[0]
+    ]
+    count = 2 if parallel else 1
+    return [(tool["name"], _input(tool, seed + bytes([n]))) for n in range(count) for tool in chosen[:1]]
+
+
+def between_calls(case: Case) -> bool:
+    """Whether the last turn brings the result of a tool."""
+    return any(block["type"] == "tool_result" for block in blocks_of(case.messages[-1]))
+
+
+def _is_clients(tool: Json) -> bool:
+    kind = tool.get("type", "custom")
+    return kind == "custom" or any(str(kind).startswith(prefix) for prefix in TYPED_TOOL_INPUTS)
+
+
+def _is_agents(tools: list[Json]) -> bool:
+    return len(tools) >= 2
+
+
+def _named(case: Case, tools: list[Json]) -> list[Json]:
+    text = last_text(case)
+    return [tool for tool in tools if re.search(rf"{_VERB}[^.\n]{{0,80}}\b{re.escape(tool['name'])}\b", text)]
+
+
+def _asked(case: Case, tools: list[Json], seed: bytes) -> bool:
+    if _USE_A_TOOL.search(last_text(case)):
+        return True
+    if not _is_agents(tools):
+        return False
+    rounds, question = 0, b""
+    for message in reversed(case.messages):
+        if message["role"] != "user":
+            continue
+        if not any(block["type"] == "tool_result" for block in blocks_of(message)):
+            question = to_json(message["content"])
+            break
+        rounds += 1
+    return rounds < 1 + hashlib.sha256(question).digest()[0] % 3
+
+
+def _input(tool: Json, seed: bytes) -> Json:
+    kind = str(tool.get("type", "custom"))
+    for prefix, given in TYPED_TOOL_INPUTS.items():
+        if kind.startswith(prefix):
+            return given
+    value: Any = sample(tool["input_schema"], seed)
+    return value if isinstance(value, dict) else {}
