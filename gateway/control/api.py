@@ -1,0 +1,279 @@
+"""The admin API: HTTP in front of `control.service`, and nothing else.
+
+Every request under /admin must bring a token before anything of it is read, the OpenAPI document included:
+a viewer's for GET, an operator's for everything else. Every error, the framework's own too, is in one
+envelope; a 409 brings the migration's present status along, so that whoever was overtaken sees by what.
+"""
+
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, Header, Path, Query, Request, Response
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPBearer
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway import __version__
+from gateway.control.auth import Gatekeeper, Role
+from gateway.control.schemas import ActionBody, ErrorBody, Listing, ListsBody, WeightBody
+from gateway.control.service import Ask, ControlService, Emergency
+from gateway.control.status import Explanation, Incident, ReplicaStatus, Status
+from gateway.core.rollout import Verb
+from gateway.core.spec import Lists
+from gateway.core.types import Event
+from gateway.errors import BadRequest, Conflict, GatewayError, NotFound, Unauthenticated
+
+logger = logging.getLogger(__name__)
+
+VERBS: Mapping[str, Verb] = {
+    "start": "start",
+    "advance": "advance",
+    "pause": "pause",
+    "resume": "resume",
+    "approve": "approve",
+    "step-back": "step-back",
+    "rollback": "rollback",
+    "restart": "restart",
+    "complete": "complete",
+}
+"""What may stand behind /actions/, besides emergency-rollback, which is a route of its own."""
+
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def build_admin(service: ControlService, gatekeeper: Gatekeeper) -> FastAPI:
+    """Return the ASGI app for every path under /admin."""
+    app = FastAPI(
+        title="Gateway admin API",
+        version=__version__,
+        openapi_url="/admin/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+        dependencies=[Depends(HTTPBearer(auto_error=False, description="A token of GATEWAY_ADMIN_TOKENS."))],
+        responses={
+            "4XX": {"model": ErrorBody},
+            503: {"model": ErrorBody, "description": "The store is away."},
+        },
+    )
+    app.state.service = service
+    app.include_router(router)
+    app.add_middleware(RequireToken, gatekeeper=gatekeeper)
+    app.add_exception_handler(GatewayError, _refuse)
+    app.add_exception_handler(RequestValidationError, _refuse_form)
+    app.add_exception_handler(HTTPException, _refuse_route)
+    app.add_exception_handler(Exception, _fail)
+    return app
+
+
+class RequireToken:
+    """Lets nobody in without a token; whose it is stands in `request.state.by`."""
+
+    def __init__(self, app: ASGIApp, gatekeeper: Gatekeeper) -> None:
+        self._app = app
+        self._gatekeeper = gatekeeper
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            request = Request(scope)
+            needed = Role.viewer if request.method in _READS else Role.operator
+            peer = request.client.host if request.client else None
+            try:
+                token = self._gatekeeper.admit(request.headers.get("authorization"), peer, needed)
+            except GatewayError as error:
+                await _envelope(error)(scope, receive, send)
+                return
+            request.state.by = token.name
+        await self._app(scope, receive, send)
+
+
+def _service(request: Request) -> ControlService:
+    service: ControlService = request.app.state.service
+    return service
+
+
+def _by(request: Request) -> str:
+    by: str = request.state.by
+    return by
+
+
+def _seen_version(
+    if_match: Annotated[
+        str | None, Header(description="The version that you saw; 409 if it is another by now.")
+    ] = None,
+) -> int | None:
+    if if_match is None or if_match.strip() == "*":
+        return None
+    digits = if_match.strip().removeprefix("W/").strip('"')
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 19):
+        raise BadRequest('If-Match: write the version that you saw, for example "7"')
+    return int(digits)
+
+
+Service = Annotated[ControlService, Depends(_service)]
+By = Annotated[str, Depends(_by)]
+SeenVersion = Annotated[int | None, Depends(_seen_version)]
+Name = Annotated[str, Path(description="The migration's name.")]
+router = APIRouter(prefix="/admin")
+
+
+@router.get("/migrations")
+async def list_migrations(service: Service) -> Listing[Status]:
+    """Return the status of every migration."""
+    return Listing(data=await service.read.statuses())
+
+
+@router.get("/migrations/{name}")
+async def show_migration(name: Name, service: Service, response: Response) -> Status:
+    """Return one migration's status; `ETag` is its version."""
+    return _tagged(await service.read.status(name), response)
+
+
+@router.put("/migrations/{name}/weight")
+async def set_weight(
+    name: Name, body: WeightBody, service: Service, by: By, seen: SeenVersion, *, response: Response
+) -> Status:
+    """Set the candidate's share by hand; automation pauses until `resume`."""
+    ask = Ask("set-weight", by, body.reason, percent=body.percent, if_match=seen)
+    return _tagged(await service.act(name, ask), response)
+
+
+@router.post("/migrations/{name}/actions/emergency-rollback", responses={202: {"model": Emergency}})
+async def emergency_rollback(
+    name: Name, service: Service, by: By, response: Response, body: ActionBody | None = None
+) -> Emergency:
+    """Stop the candidate on every replica, whatever its version.
+
+    200 once all have acknowledged or 2 s have passed; 202 where the store is away and only this process and
+    those that share its disk have stopped: ask the missing ones as well.
+    """
+    emergency = await service.emergency_rollback(name, by=by, reason=body.reason if body else "")
+    response.status_code = 200 if emergency.status == "rolled_back" else 202
+    return emergency
+
+
+@router.post("/migrations/{name}/actions/{verb}")
+async def act(
+    name: Name,
+    verb: Annotated[str, Path(json_schema_extra={"enum": list(VERBS)})],
+    service: Service,
+    by: By,
+    seen: SeenVersion,
+    *,
+    response: Response,
+    body: ActionBody | None = None,
+) -> Status:
+    """Carry out a verb."""
+    known = VERBS.get(verb)
+    if known is None:
+        raise NotFound(f"there is no verb {verb!r}; known: {', '.join(VERBS)}, emergency-rollback")
+    body = body or ActionBody()
+    _check_arguments(known, body)
+    ask = Ask(known, by, body.reason, mode=body.mode, force=body.force, if_match=seen)
+    return _tagged(await service.act(name, ask), response)
+
+
+@router.get("/migrations/{name}/lists")
+async def show_lists(name: Name, service: Service) -> Lists:
+    """Return the lists in force."""
+    return await service.read.lists(name)
+
+
+@router.put("/migrations/{name}/lists")
+async def set_lists(name: Name, body: ListsBody, service: Service, by: By, seen: SeenVersion) -> Lists:
+    """Set the lists; one that is left out stays as it is. From then on they win over the file's."""
+    return await service.set_lists(name, body.apply_to, by=by, reason=body.reason, if_match=seen)
+
+
+@router.get("/migrations/{name}/explain")
+async def explain(
+    name: Name,
+    service: Service,
+    unit: Annotated[str, Query(min_length=1, description="As it would stand in x-gateway-unit.")],
+    task: Annotated[str | None, Query(description="As it would stand in x-gateway-task.")] = None,
+) -> Explanation:
+    """Return the arm that a first message from `unit` would get, and why; no side effect."""
+    return await service.read.explain(name, unit, task=task)
+
+
+@router.get("/migrations/{name}/events")
+async def list_events(name: Name, service: Service, since: Annotated[int, Query(ge=0)] = 0) -> Listing[Event]:
+    """Return the audit log after `since`, oldest first."""
+    return Listing(data=await service.read.events(name, since))
+
+
+@router.get("/migrations/{name}/incidents")
+async def list_incidents(name: Name, service: Service) -> Listing[Incident]:
+    """Return one incident per rollback, oldest first."""
+    return Listing(data=await service.read.incidents(name))
+
+
+@router.get("/replicas")
+async def list_replicas(service: Service) -> Listing[ReplicaStatus]:
+    """Return every serving process."""
+    return Listing(data=await service.read.replicas())
+
+
+@router.get("/models")
+async def list_models(service: Service) -> Listing[dict[str, Any]]:
+    """Return the catalogue."""
+    return Listing(data=service.read.models())
+
+
+def _check_arguments(verb: Verb, body: ActionBody) -> None:
+    if body.mode is not None and verb != "rollback":
+        raise BadRequest(f"mode: belongs to rollback, not to {verb}")
+    if body.force and verb not in ("start", "restart"):
+        raise BadRequest(f"force: belongs to start and restart, not to {verb}")
+    if body.force and not body.reason.strip():
+        raise BadRequest("reason: force needs one")
+
+
+def _tagged(status: Status, response: Response) -> Status:
+    response.headers["ETag"] = f'"{status.version}"'
+    return status
+
+
+async def _refuse(request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, GatewayError):
+        return await _fail(request, error)
+    current = None
+    if isinstance(error, Conflict) and (name := request.path_params.get("name")):
+        with suppress(GatewayError):
+            current = await _service(request).read.status(name)
+    return _envelope(error, current)
+
+
+async def _refuse_form(request: Request, error: Exception) -> JSONResponse:
+    problems = error.errors() if isinstance(error, RequestValidationError) else ()
+    lines = (f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}" for problem in problems)
+    return _envelope(BadRequest("; ".join(lines) or "the request cannot be understood"))
+
+
+async def _refuse_route(request: Request, error: Exception) -> JSONResponse:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    refusal = GatewayError(f"{request.method} {request.url.path}: {getattr(error, 'detail', 'failed')}")
+    refusal.status = status
+    refusal.kind = NotFound.kind if status == NotFound.status else BadRequest.kind
+    response = _envelope(refusal)
+    response.headers.update(getattr(error, "headers", None) or {})
+    return response
+
+
+async def _fail(request: Request, error: Exception) -> JSONResponse:
+    logger.error("the admin API failed", extra={"path": request.url.path}, exc_info=error)
+    return _envelope(GatewayError("something went wrong inside the gateway; its log says what"))
+
+
+def _envelope(error: GatewayError, current: Status | None = None) -> JSONResponse:
+    body: dict[str, Any] = {"type": "error", "error": {"type": error.kind, "message": error.message}}
+    if current is not None:
+        body["current"] = jsonable_encoder(current)
+    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthenticated) else None
+    return JSONResponse(body, status_code=error.status, headers=headers)

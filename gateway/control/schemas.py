@@ -1,0 +1,77 @@
+"""What the admin API accepts and answers, as it stands in its OpenAPI document.
+
+Bodies are strict: a key that is not known is refused rather than ignored, and so is a number in quotes.
+Answers are the dataclasses of `control.status` and `core`, wrapped where the interface says so.
+"""
+
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gateway.core.spec import Lists
+
+T = TypeVar("T")
+
+Reason = Annotated[str, Field(max_length=1000, description="Why; kept in the audit log.")]
+Names = Annotated[list[Annotated[str, Field(min_length=1, max_length=512)]], Field(max_length=10_000)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class ActionBody(_Body):
+    """Arguments of a verb; all may be left out."""
+
+    reason: Reason = ""
+    mode: Literal["evict", "drain"] | None = Field(
+        default=None, description="For rollback: how running conversations leave. Left out: as configured."
+    )
+    force: bool = Field(
+        default=False, description="For start and restart: past an open checklist; needs a reason."
+    )
+
+
+class WeightBody(_Body):
+    """The candidate's share, set by hand; automation pauses."""
+
+    percent: float = Field(ge=0, le=100, allow_inf_nan=False)
+    reason: Reason = ""
+
+
+class ListsBody(_Body):
+    """The lists; a list that is left out stays as it is."""
+
+    allow_users: Names | None = None
+    allow_tasks: Names | None = None
+    deny_users: Names | None = None
+    reason: Reason = ""
+
+    def apply_to(self, present: Lists) -> Lists:
+        """Return the lists as this body leaves them."""
+        return Lists(
+            allow_users=present.allow_users if self.allow_users is None else tuple(self.allow_users),
+            allow_tasks=present.allow_tasks if self.allow_tasks is None else tuple(self.allow_tasks),
+            deny_users=present.deny_users if self.deny_users is None else tuple(self.deny_users),
+        )
+
+
+class Listing(BaseModel, Generic[T]):
+    """Several of something."""
+
+    data: list[T]
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong."""
+
+    type: str
+    message: str
+
+
+class ErrorBody(BaseModel):
+    """Every error of the admin API, in the envelope of the Messages API."""
+
+    type: Literal["error"] = "error"
+    error: ErrorDetail
+    current: dict[str, Any] | None = Field(None, description="With 409: the migration's status as it is now.")

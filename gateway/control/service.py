@@ -1,0 +1,234 @@
+"""What the admin API does: every verb is one compare-and-set.
+
+A write reads the state, lets `core.rollout` say what the verb makes of it, and commits state, audit event
+and publication in one step on the (epoch, version) that it read. Whoever loses a race reads again and asks
+the state machine again - unless the caller said which version they had seen (`If-Match`): then they are
+told, and decide anew.
+
+Without the store nothing can be written, with one exception: an emergency rollback then stops this process
+and all that share its disk at once, and its answer names the replicas of which nothing is known.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from gateway.compat.catalog import Catalogue
+from gateway.control import status as view
+from gateway.control.reader import Reader, ReplicaLike, lists_in_force
+from gateway.control.status import ReplicaCount, Status
+from gateway.core.gates import GateResult
+from gateway.core.rollout import TAKES_EPOCH, Order, Verb, carry_out, summary
+from gateway.core.spec import Lists, MigrationSpec
+from gateway.core.types import Event, MigrationState, Phase, parse_json, to_json
+from gateway.errors import StaleWrite, StoreUnavailable
+from gateway.store.ports import Store
+from gateway.tasks import Clock
+
+ATTEMPTS = 5
+"""How often a write that loses its race is tried."""
+EMERGENCY_ATTEMPTS = 50
+EMERGENCY_S = 2.0
+"""How long an emergency rollback waits for acknowledgements, its own work included."""
+ROLLBACK_ACK_S = 1.0
+ACK_S = 0.25
+"""How long other verbs wait, so that their answer seldom names a replica that is merely a moment behind."""
+
+Change = Callable[[MigrationState, MigrationSpec], tuple[MigrationState, Event] | None]
+"""What a write makes of the state that is stored, with its audit event; None: nothing is left to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A verb as somebody asked for it."""
+
+    verb: Verb
+    by: str
+    reason: str = ""
+    percent: float | None = None
+    mode: Literal["evict", "drain"] | None = None
+    force: bool = False
+    """Past an open checklist; kept in the audit log."""
+    if_match: int | None = None
+    """The version that the caller saw; None: whatever it is now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Emergency:
+    """How an emergency rollback ended."""
+
+    status: Literal["rolled_back", "rolled_back_locally"]
+    weight_percent: int
+    replicas: ReplicaCount
+    took_ms: int
+
+
+class ControlService:
+    """The control plane's verbs; `read` answers its questions."""
+
+    def __init__(
+        self,
+        store: Store,
+        replica: ReplicaLike,
+        *,
+        replica_id: str,
+        specs: Callable[[], Mapping[str, MigrationSpec]],
+        catalogue: Callable[[], Catalogue],
+        unit_key: Callable[[str], str],
+        clock: Clock,
+        emergency_store_s: float = 0.7,
+    ) -> None:
+        """`unit_key` hashes as the data path does; `emergency_store_s` bounds the store in an emergency."""
+        self.read = Reader(
+            store,
+            replica,
+            replica_id=replica_id,
+            specs=specs,
+            catalogue=catalogue,
+            unit_key=unit_key,
+            clock=clock,
+        )
+        self._store = store
+        self._replica = replica
+        self._replica_id = replica_id
+        self._clock = clock
+        self._emergency_store_s = emergency_store_s
+
+    async def act(self, name: str, ask: Ask) -> Status:
+        """Carry out one verb; raises NotFound, Conflict, StaleWrite, BadRequest or StoreUnavailable."""
+        order = Order(ask.verb, ask.by, self._clock.now(), ask.reason, ask.percent, ask.mode)
+
+        def change(before: MigrationState, file_spec: MigrationSpec) -> tuple[MigrationState, Event]:
+            after = carry_out(before, order, file_spec)
+            return after, _event(order, before, after, {"forced": True} if ask.force else {})
+
+        state = await self._write(
+            name, change, if_match=ask.if_match, fresh_epoch=ask.verb in TAKES_EPOCH, attempts=ATTEMPTS
+        )
+        replicas = await self._spread(state, ROLLBACK_ACK_S if ask.verb == "rollback" else ACK_S)
+        return await self.read.describe(state, replicas=replicas)
+
+    async def set_lists(
+        self, name: str, edit: Callable[[Lists], Lists], *, by: str, reason: str, if_match: int | None
+    ) -> Lists:
+        """Replace the lists by what `edit` makes of the present ones; raises as `act` does."""
+        now = self._clock.now()
+
+        def change(before: MigrationState, file_spec: MigrationSpec) -> tuple[MigrationState, Event]:
+            old = lists_in_force(before, file_spec)
+            after = replace(before, lists=edit(old), updated_at=now, updated_by=by)
+            was, shall_be = _summaries(before, after)
+            was |= {"lists": parse_json(to_json(old))}
+            shall_be |= {"lists": parse_json(to_json(after.lists))}
+            return after, Event(now, by, "set-lists", reason, was, shall_be)
+
+        state = await self._write(name, change, if_match=if_match, attempts=ATTEMPTS)
+        await self._spread(state, ACK_S)
+        return state.lists or Lists()
+
+    async def emergency_rollback(self, name: str, *, by: str, reason: str) -> Emergency:
+        """Stop the candidate everywhere, or here where the store is away; repeating it changes nothing."""
+        order = Order("emergency-rollback", by, self._clock.now(), reason)
+        started = self._clock.monotonic()
+        try:
+            async with asyncio.timeout(self._emergency_store_s):
+                state = await self._kill(name, order)
+                await self._replica.refresh()
+            left_s = max(0.0, EMERGENCY_S - (self._clock.monotonic() - started))
+            acks = await self._replica.await_acknowledgements(name, state.order, left_s)
+            return Emergency("rolled_back", 0, view.counted(acks), self._ms_since(started))
+        except (StoreUnavailable, StaleWrite, TimeoutError):
+            await self._kill_here(name, order)
+            replicas = view.alone(self._replica_id, self._replica.known_replicas())
+            return Emergency("rolled_back_locally", 0, replicas, self._ms_since(started))
+
+    async def roll_back_automatically(
+        self, judged: MigrationState, failed: Sequence[GateResult], *, by: str, epoch: int
+    ) -> None:
+        """Roll back the state that was judged; raises StaleWrite if that is no longer what is stored.
+
+        `epoch` is the writer's fencing epoch.
+        """
+        reason = "; ".join(f"{gate.name}: {gate.reason}" for gate in failed)
+        order = Order("automatic-rollback", by, self._clock.now(), reason)
+        after = carry_out(judged, order, self.read.file_spec(judged))
+        after = replace(after, epoch=max(epoch, judged.epoch))
+        event = _event(order, judged, after, {"gates": parse_json(to_json(failed))})
+        await self._store.commit(after, event, expected=judged.order)
+        with suppress(StoreUnavailable):
+            await self._replica.refresh()
+
+    async def _write(
+        self,
+        name: str,
+        change: Change,
+        *,
+        attempts: int,
+        if_match: int | None = None,
+        fresh_epoch: bool = False,
+    ) -> MigrationState:
+        while True:
+            attempts -= 1
+            stored = await self._store.load()
+            before = stored.get(name) or MigrationState(name)
+            file_spec = self.read.file_spec(before)
+            if if_match is not None and before.version != if_match:
+                raise StaleWrite(
+                    f"migration {name!r} is at version {before.version}, not {if_match}; read it again"
+                )
+            changed = change(before, file_spec)
+            if changed is None:
+                return before
+            after, event = changed
+            if fresh_epoch:
+                after = replace(after, epoch=await self._store.next_epoch())
+            try:
+                return await self._store.commit(after, event, expected=before.order)
+            except StaleWrite:
+                if if_match is not None or not attempts:
+                    raise
+
+    async def _spread(self, state: MigrationState, timeout_s: float) -> ReplicaCount | None:
+        """Obey `state` here, and wait a little for the others; None if the store went away meanwhile."""
+        with suppress(StoreUnavailable):
+            await self._replica.refresh()
+            return view.counted(
+                await self._replica.await_acknowledgements(state.name, state.order, timeout_s)
+            )
+        return None
+
+    async def _kill(self, name: str, order: Order) -> MigrationState:
+        def change(before: MigrationState, file_spec: MigrationSpec) -> tuple[MigrationState, Event] | None:
+            if before.killed:
+                return None
+            after = carry_out(before, order, file_spec)
+            return after, _event(order, before, after)
+
+        return await self._write(name, change, fresh_epoch=True, attempts=EMERGENCY_ATTEMPTS)
+
+    async def _kill_here(self, name: str, order: Order) -> None:
+        obeyed = self._replica.snapshot.state(name)
+        carry_out(
+            obeyed, order, self.read.file_spec(obeyed)
+        )  # for its refusal: what is completed is not killed
+        await self._replica.kill_locally(name, order.by, order.reason)
+
+    def _ms_since(self, started: float) -> int:
+        return round((self._clock.monotonic() - started) * 1000)
+
+
+def _event(
+    order: Order, before: MigrationState, after: MigrationState, evidence: Mapping[str, Any] | None = None
+) -> Event:
+    was, shall_be = _summaries(before, after)
+    details = dict(evidence or {})
+    if after.phase is Phase.rolled_back:
+        details["mode"] = "drain" if after.draining else "evict"
+    return Event(order.at, order.by, order.verb, order.reason, was, shall_be, details)
+
+
+def _summaries(before: MigrationState, after: MigrationState) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what an audit event shows of both; the store will give the next version."""
+    return summary(before), summary(replace(after, version=before.version + 1))

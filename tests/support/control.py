@@ -1,0 +1,164 @@
+"""A control plane on a store in memory, beside a replica that a test can tell what the others do."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gateway.compat.catalog import Catalogue
+from gateway.control.service import Ask, ControlService
+from gateway.core.gates import Window
+from gateway.core.rollout import Verb, emergency
+from gateway.core.spec import BreakerRule, Gates, MigrationSpec, Stage
+from gateway.core.types import Arm, Event, MigrationState, Outcome
+from gateway.store.ports import ReplicaReport
+from gateway.store.snapshot import Snapshot
+from tests.support.clock import ManualClock
+from tests.support.memory_store import MemoryServer, MemoryStore
+
+SPEC = MigrationSpec(
+    name="m",
+    control="claude-opus-4-5-20251101",
+    candidate="claude-opus-5-5",
+    models=("claude-opus-4-5",),
+    stages=(Stage("internal", 0), Stage("canary", 20, hold_s=600), Stage("half", 50), Stage("full", 100)),
+    gates=Gates(
+        breaker={
+            "error_rate": BreakerRule(max=0.1, window_s=60, min_requests=10, min_units=2),
+            "fallback_rate": BreakerRule(max=0.1, window_s=60, min_requests=10, min_units=2),
+        }
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Acks:
+    """Who should obey, and who said so."""
+
+    expected: tuple[str, ...]
+    acknowledged: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+@dataclass
+class ScriptedReplica:
+    """A `ReplicaLike` that obeys the store when it is refreshed, among others that may be `silent`."""
+
+    store: MemoryStore
+    clock: ManualClock
+    id: str = "r1"
+    others: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
+    """Those of the others that do not acknowledge."""
+    snapshot: Snapshot = field(default_factory=Snapshot)
+    kills: list[tuple[str, str, str]] = field(default_factory=list)
+    waited: list[tuple[str, tuple[int, int], float]] = field(default_factory=list)
+    cut_off: bool = False
+    """The store goes away as soon as this process wants to read it."""
+
+    async def refresh(self) -> None:
+        self.store.away = self.store.away or self.cut_off
+        self.snapshot = replace(self.snapshot, states=await self.store.load())
+
+    async def kill_locally(self, name: str, by: str, reason: str) -> None:
+        self.kills.append((name, by, reason))
+        killed = emergency(self.snapshot.state(name), by=by, at=self.clock.now())
+        self.snapshot = replace(self.snapshot, states={**self.snapshot.states, name: killed})
+
+    async def await_acknowledgements(self, name: str, order: tuple[int, int], timeout_s: float) -> Acks:
+        self.waited.append((name, order, timeout_s))
+        everybody = (self.id, *self.others)
+        heard = tuple(replica for replica in everybody if replica not in self.silent)
+        return Acks(everybody, heard, self.silent)
+
+    def known_replicas(self) -> Sequence[str]:
+        return (self.id, *self.others)
+
+
+class ControlPlane:
+    """A service with everything it needs, and short words for what tests do with it."""
+
+    def __init__(
+        self,
+        specs: Mapping[str, MigrationSpec] | None = None,
+        *,
+        connect: Callable[[MemoryServer], MemoryStore] = MemoryStore,
+        **options: Any,
+    ) -> None:
+        self.clock = ManualClock()
+        self.server = MemoryServer(self.clock)
+        self.store = connect(self.server)
+        self.replica = ScriptedReplica(self.store, self.clock)
+        self.specs = dict(specs if specs is not None else {SPEC.name: SPEC})
+        self.catalogue = Catalogue(())
+        self.service = ControlService(
+            self.store,
+            self.replica,
+            replica_id=self.replica.id,
+            specs=lambda: self.specs,
+            catalogue=lambda: self.catalogue,
+            unit_key=lambda unit: f"key of {unit}",
+            clock=self.clock,
+            **options,
+        )
+
+    async def act(self, *verbs: Verb, by: str = "ada", **arguments: Any) -> None:
+        """Carry out verbs on `m`, one after the other."""
+        for verb in verbs:
+            await self.service.act("m", Ask(verb, by, **arguments))
+
+    @property
+    def state(self) -> MigrationState:
+        """What the store has of `m`."""
+        return self.server.data.states.get("m") or MigrationState("m")
+
+    @property
+    def verbs(self) -> list[str]:
+        """The verbs in the audit log of `m`."""
+        return [event.verb for event in self.server.data.events.get("m", ())]
+
+    async def report(self, replica_id: str, versions: Mapping[str, tuple[int, int]]) -> None:
+        """Let a replica send its heartbeat."""
+        await self.store.report(ReplicaReport(replica_id, self.clock.now(), versions))
+
+    async def count(self, replica_id: str, window: Window) -> None:
+        """Let a replica write down its counts."""
+        doc = window.to_doc(self.clock.now(), SPEC.gates.breaker)
+        await self.store.put_counts("m", replica_id, doc, 15.0)
+
+    def window(self, *outcomes: Outcome, arm: Arm = Arm.candidate, run: int = 1) -> Window:
+        """Return a window that has just seen `outcomes`, each of another unit."""
+        window = Window()
+        fill(window, *outcomes, arm=arm, run=run, now=self.clock.now)
+        return window
+
+
+def fill(
+    window: Window, *outcomes: Outcome, now: Callable[[], float], arm: Arm = Arm.candidate, run: int = 1
+) -> None:
+    """Book `outcomes`, each of another unit."""
+    for n, outcome in enumerate(outcomes):
+        window.add(arm, outcome, False, f"u{n}", now(), run=run)
+
+
+class Contended(MemoryStore):
+    """A store where `rivals` others write in the moment before each commit."""
+
+    rivals = 0
+
+    async def commit(
+        self, state: MigrationState, event: Event, *, expected: tuple[int, int]
+    ) -> MigrationState:
+        if self.rivals:
+            self.rivals -= 1
+            stored = self.server.data.states.get(state.name) or MigrationState(state.name)
+            rival = replace(stored, epoch=await self.next_epoch())
+            await super().commit(rival, Event(0.0, "eve", "note", "", {}, {}), expected=stored.order)
+        return await super().commit(state, event, expected=expected)
+
+
+def contended(*, rivals: int) -> ControlPlane:
+    """Return a control plane whose commits are overtaken that many times."""
+    plane = ControlPlane(connect=Contended)
+    assert isinstance(plane.store, Contended)
+    plane.store.rivals = rivals
+    return plane
