@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 import uvicorn
@@ -25,6 +25,7 @@ from gateway.config import Config, load
 from gateway.errors import ConfigError
 from gateway.metrics import share
 from gateway.settings import Settings
+from gateway.tasks import SystemClock
 
 DRAIN_S = 600
 """How long a stopping gateway lets running answers finish: as long as an answer may take to begin."""
@@ -80,7 +81,10 @@ def simulate(
     ] = None,
     *,
     speed: Annotated[
-        float, typer.Option(help="How many times faster than a model it answers.", min=0.01)
+        float, typer.Option(help="How many times faster than a model it answers; 0: at once.", min=0)
+    ] = 1,
+    refusals: Annotated[
+        float, typer.Option(help="Scales how often models decline by themselves; 0: never.", min=0)
     ] = 1,
 ) -> None:
     """Run a Messages API that enforces each model's rules and costs nothing. --fault may be repeated."""
@@ -91,17 +95,24 @@ def simulate(
     given = {"GATEWAY_CONFIG": str(config)} if config else {}
     settings = Settings.load({**os.environ, **given})
     catalogue = load(settings.config).catalogue
-    simulator = build_simulator(catalogue, faults=[parse_fault(spec) for spec in fault or ()], speed=speed)
+    faults = [parse_fault(spec) for spec in fault or ()]
+    simulator = build_simulator(catalogue, clock=SystemClock(), faults=faults, speed=speed)
     logs.configure("warning", settings.log_format)
     with bound(host, port) as listener:
         rows = [("simulator", url_of(listener)), ("models", f"{len(catalogue.models)} in the catalogue")]
         view.console().print(view.facts([*rows, *(("fault", spec) for spec in fault or ())]))
         sys.stdout.flush()
-        run(simulator, listener)
+        run(simulator, listener, lifespan="off", drain_s=1)
 
 
 def run(
-    app: Callable[..., Any] | str, listener: socket.socket, *, workers: int = 1, factory: bool = False
+    app: Callable[..., Any] | str,
+    listener: socket.socket,
+    *,
+    workers: int = 1,
+    factory: bool = False,
+    lifespan: Literal["on", "off"] = "on",
+    drain_s: int = DRAIN_S,
 ) -> None:
     """Serve `app` on a bound socket until the process is told to stop."""
     config = uvicorn.Config(
@@ -111,12 +122,12 @@ def run(
         http="httptools",
         loop="auto",  # uvloop wherever it exists
         ws="none",
-        lifespan="on",
+        lifespan=lifespan,
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=DRAIN_S,
+        timeout_graceful_shutdown=drain_s,
     )
     if workers > 1:
         Multiprocess(config, sockets=[listener]).run()

@@ -1,4 +1,4 @@
-"""A gateway as people run it: `gateway serve` in processes of its own, on free loopback ports, ended by pid."""
+"""The product as people run it: `gateway serve` and `gateway simulate` on free ports, ended by pid."""
 
 import os
 import signal
@@ -164,6 +164,74 @@ def deployed(
         yield gateway
     finally:
         gateway.stop()
+
+
+@dataclass
+class Simulated:
+    """One running `gateway simulate`: the upstream, and its own log."""
+
+    url: str
+    process: "subprocess.Popen[bytes]"
+    http: httpx2.Client = field(default_factory=lambda: httpx2.Client(timeout=30))
+
+    def faults(self, *specs: str) -> None:
+        """Replace every fault."""
+        answer = self.http.put(f"{self.url}/simulator/faults", json={"faults": list(specs)})
+        assert answer.status_code == 200, answer.text
+
+    def requests(self, since: int = 0) -> list[dict[str, Any]]:
+        """Return what reached the upstream after `since`, oldest first."""
+        found: list[dict[str, Any]] = []
+        while page := self.http.get(f"{self.url}/simulator/requests", params={"since": since}).json()["data"]:
+            found += page
+            since = page[-1]["seq"]
+        return found
+
+    def last_seq(self) -> int:
+        """Return the number of the newest request."""
+        return max((entry["seq"] for entry in self.requests()), default=0)
+
+    def stop(self) -> None:
+        """End it."""
+        self.http.close()
+        self.process.terminate()
+        self.process.wait(10)
+
+
+@contextmanager
+def simulated(directory: Path, *, speed: float = 0) -> Iterator[Simulated]:
+    """Run `gateway simulate` until the block ends."""
+    directory.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    config = write_config(directory / "simulator", "http://127.0.0.1:9")
+    command = [
+        GATEWAY,
+        "simulate",
+        "--config",
+        config,
+        "--port",
+        str(port),
+        "--speed",
+        str(speed),
+        "--refusals",
+        "0",
+    ]
+    with (directory / "simulate.log").open("ab") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out)
+    simulator = Simulated(f"http://127.0.0.1:{port}", process)
+    try:
+        eventually(lambda: _answers(simulator), within_s=30)
+        yield simulator
+    finally:
+        simulator.stop()
+
+
+def _answers(simulator: Simulated) -> bool:
+    assert simulator.process.poll() is None
+    try:
+        return simulator.http.get(f"{simulator.url}/simulator/faults").status_code == 200
+    except httpx2.TransportError:
+        return False
 
 
 def _ready(gateway: Deployed) -> bool:
