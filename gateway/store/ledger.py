@@ -129,12 +129,8 @@ class Ledger:
         self._rewriting: asyncio.Task[None] | None = None
         self._lost_at = -math.inf
         self._adopt(secret)
-        self.hits = 0
-        """Questions that memory answered."""
-        self.asked = 0
-        """Questions put to the store."""
-        self.late = 0
-        """Answers that came after their request had gone on."""
+        self.hits = self.asked = self.late = 0
+        """Questions that memory answered, that the store was asked, that it answered too late."""
 
     # --- what the planes use ------------------------------------------------------------------------------
 

@@ -84,23 +84,19 @@ class Replica:
         """The fleet's key for hashing units; this process's own until the store has been reached once."""
         self.ready = False
         self.store_errors = 0
-        self._agreed = self.snapshot
-        self._store = store
-        self._data_dir = data_dir
-        self._clock = clock
+        self._store, self._data_dir, self._clock = store, data_dir, clock
         self._on_change, self._on_loss, self._on_error = on_change, on_loss, on_error
         self._in_flight, self._leader = in_flight, leader
-        self._jitter = jitter
         self._poll_s, self._kill_poll_s, self._heartbeat_s = poll_s, kill_poll_s, heartbeat_s
-        self._call_s = call_s
+        self._jitter, self._call_s = jitter, call_s
+        self._agreed = self.snapshot
         self._kills = KillSwitch(data_dir)
         self._obeyed_kills = self._kills.read()
         self._tasks = Tasks()
         self._started_at = clock.now()
         self._secret_shared = False
         self._acknowledged: dict[str, Order] | None = None
-        self._reporting = asyncio.Lock()
-        self._saving = asyncio.Lock()
+        self._reporting, self._saving = asyncio.Lock(), asyncio.Lock()
         self._saved: Snapshot | None = None
         self._known: Sequence[ReplicaReport] = ()
 

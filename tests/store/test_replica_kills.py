@@ -8,6 +8,7 @@ import pytest
 from gateway.core.types import Phase
 from gateway.store.kill import FILE as KILL_FILE
 from gateway.store.kill import Kill, KillSwitch
+from gateway.store.local.disk import locked
 from tests.support.eventually import eventually, others
 from tests.support.fleet import RUNNING, Fleet, fleet_on
 
@@ -22,11 +23,12 @@ async def test_a_local_kill_is_obeyed_here_before_anything_is_written(fleet: Fle
     await fleet.write(RUNNING)
     member = await fleet.join("a")
     member.store.away = True
-    killing = asyncio.ensure_future(member.replica.kill_locally("m", "ann", "bad answers"))
-    await others()
-    assert member.state.killed
-    assert member.served[-1].state("m").weight == 0
-    assert not (member.data_dir / KILL_FILE).exists()
+    with locked(member.data_dir / KILL_FILE):
+        killing = asyncio.ensure_future(member.replica.kill_locally("m", "ann", "bad answers"))
+        await others()
+        assert member.state.killed
+        assert member.served[-1].state("m").weight == 0
+        assert not (member.data_dir / KILL_FILE).exists()
     await killing
     assert KillSwitch(member.data_dir).read() == {
         "m": Kill(fleet.clock.now(), "ann", "bad answers", epoch=1, run=1, version=1)
