@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, TypeVar
 from redis.asyncio import BlockingConnectionPool, Redis, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, WatchError
+from redis.exceptions import ReadOnlyError, RedisError, WatchError
 
 from gateway.errors import ConfigError, StoreUnavailable
 
@@ -76,10 +76,17 @@ class RedisLink:
             async with asyncio.timeout(OPERATION_S):
                 yield self._redis
         except (RedisError, OSError, ValueError) as error:
+            if isinstance(error, ReadOnlyError):
+                await self._leave_replica()
             raise StoreUnavailable(
                 f"the store at {self.place} failed ({_reason(error)}); check that the server is up, "
-                "reachable and writable, and that STORE_URL names it"
+                "reachable and writable, and that GATEWAY_STORE_URL names it"
             ) from error
+
+    async def _leave_replica(self) -> None:
+        """After a failover the URL's name may lead to the new primary, which only new connections find."""
+        with suppress(RedisError, OSError):
+            await self._redis.connection_pool.disconnect(inuse_connections=False)
 
     @asynccontextmanager
     async def batch(self, *, atomic: bool) -> AsyncIterator[Commands]:
@@ -212,8 +219,8 @@ def _pool(url: str) -> BlockingConnectionPool:
         pool.connection_class(**pool.connection_kwargs)
         return pool
     raise ConfigError(
-        "STORE_URL: not a Redis URL; write redis://[user:password@]host[:port][/db], rediss:// for TLS, "
-        "and percent-encode what is special in the password"
+        "GATEWAY_STORE_URL: not a Redis URL; write redis://[user:password@]host[:port][/db], or rediss:// "
+        "for TLS, and percent-encode what is special in the password"
     )
 
 

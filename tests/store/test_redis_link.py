@@ -86,6 +86,23 @@ async def test_databases_of_one_server_are_kept_apart(redis: RedisServer) -> Non
         assert await commands.get("key") is None
 
 
+# --- failover -----------------------------------------------------------------------------------------------
+
+
+async def test_connections_to_a_server_that_became_a_replica_are_given_up(redis: RedisServer) -> None:
+    async with opened(redis.url) as link:
+        with redis.client() as client:
+            client.slaveof("127.0.0.1", redis.port)
+            with pytest.raises(StoreUnavailable, match="read only"):
+                async with link.asking() as commands:
+                    await commands.set("key", "value")
+            assert len(client.client_list(_type="normal")) == 1
+            client.slaveof()
+        async with link.asking() as commands:
+            await commands.set("key", "value")
+            assert await commands.get("key") == b"value"
+
+
 # --- TLS ----------------------------------------------------------------------------------------------------
 
 
