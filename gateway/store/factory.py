@@ -1,4 +1,7 @@
-"""From `STORE_URL` to a store. A mistake in the URL is found here, at start; a store that is away is not."""
+"""From `GATEWAY_STORE_URL` to a store.
+
+A mistake in the URL is found here, at start; a store that is away is not.
+"""
 
 from gateway.errors import ConfigError
 from gateway.store.ports import Store
@@ -17,7 +20,9 @@ def make_store(url: str, *, clock: Clock) -> Store:
     if url.startswith(_SQLITE):
         path = url.removeprefix(_SQLITE)
         if not path.strip("/") or path == ":memory:":
-            raise ConfigError("STORE_URL: sqlite:/// needs the path of a file, which every process can open")
+            raise ConfigError(
+                "GATEWAY_STORE_URL: sqlite:/// needs the path of a file, which every process can open"
+            )
         return SqliteStore(path, clock=clock)
     if url.startswith(("redis://", "rediss://")):
         # A process on SQLite need not pay for importing the Redis client, a good part of the gateway's start.
@@ -26,5 +31,5 @@ def make_store(url: str, *, clock: Clock) -> Store:
         return RedisStore(url, clock=clock)
     # The URL may hold a password, so no part of it is repeated.
     raise ConfigError(
-        "STORE_URL: names no store; use sqlite:///path, redis://host[:port][/db], or rediss:// for TLS"
+        "GATEWAY_STORE_URL: names no store; use sqlite:///path, redis://host:port/db, or rediss:// for TLS"
     )

@@ -18,7 +18,8 @@ TTL_S = 1_000_000_000
 """Long enough for a reader whose clock is set by hand."""
 
 
-async def _commit(store: Store, name: str) -> None:
+async def write_state(store: Store, name: str) -> None:
+    """Write the state as it is once more, however often somebody else is faster."""
     while True:
         last = (await store.load()).get("m")
         try:
@@ -37,7 +38,7 @@ async def hammer(url: str, name: str, times: int) -> None:
             unit = f"{name}-{n}"
             pin = PinWrite("m", unit, PIN, TTL_S)
             await store.remember([pin, Enrolment("m", 1, unit, Arm.candidate)])
-            await _commit(store, name)
+            await write_state(store, name)
     finally:
         await store.close()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gateway.core.types import Arm
 from gateway.store.ports import Recall, Recollection
-from tests.store.hammer import PIN
+from tests.store.hammer import PIN, write_state
 from tests.support.stores import Bench
 
 ROOT = Path(__file__).parents[2]
@@ -14,12 +14,16 @@ TIMES = 60
 NAMES = ("one", "two", "three")
 
 
-async def run(url: str, name: str) -> tuple[int, str]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-m", "tests.store.hammer", url, name, str(TIMES)),
+async def start(url: str, name: str, times: int = TIMES) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "error", "-m", "tests.store.hammer", url, name, str(times)),
         cwd=ROOT,
         stderr=asyncio.subprocess.PIPE,
     )
+
+
+async def run(url: str, name: str) -> tuple[int, str]:
+    process = await start(url, name)
     try:
         _, stderr = await asyncio.wait_for(process.communicate(), 50)
     finally:
@@ -47,3 +51,20 @@ async def test_what_one_process_wrote_another_recalls(bench: Bench) -> None:
     for n in range(TIMES):
         known = await store.recall(Recall("m", 1, (f"one-{n}",), f"one-{n}"))
         assert known == Recollection(PIN, Arm.candidate)
+
+
+async def test_a_process_that_is_killed_while_it_writes_harms_nobody(bench: Bench) -> None:
+    store = await bench.open()
+    process = await start(bench.url, "doomed", times=1_000_000)
+    try:
+        async with asyncio.timeout(30):
+            while len(await store.events("m")) < 20:
+                await store.changed(1)
+    finally:
+        process.kill()
+        await process.wait()
+    await write_state(store, "survivor")
+    events = await store.events("m")
+    assert (await store.load())["m"].version == len(events)
+    assert [e.seq for e in events] == list(range(1, len(events) + 1))
+    assert events[-1].verb == "survivor"
