@@ -6,7 +6,6 @@ and then, for pipes and CI.
 
 from collections.abc import Iterator
 
-from rich.columns import Columns
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
@@ -84,19 +83,20 @@ def moment(scene: Scene) -> str:
     """Return the moment in one line."""
     stage, total = scene.stage, scene.total
     share = stage.candidate_share
+    began = "-" if share is None else f"{100 * share:.0f} %"
     return (
-        f"{view.headline(scene.status)}; candidate's share of new conversations "
-        f"{'-' if share is None else f'{100 * share:.0f} %'}; {total.requests} requests, "
-        f"{total.failed} failed, {total.candidate.rescued} rescued"
+        f"{scene.plan.name}: {view.standing(scene.status)}; the candidate began {began} of {stage.begun} "
+        f"conversations; {total.requests} requests, {total.failed} failed, {total.candidate.rescued} rescued"
     )
 
 
 def panel(scene: Scene, width: int) -> RenderableType:
     """Return the moment as a panel."""
     width = min(width, WIDTH)
-    head = Text(view.headline(scene.status), overflow="ellipsis", no_wrap=True) if scene.status else Text("…")
+    style = view.PHASE_STYLE.get(scene.status.get("phase", ""), "dim")
+    head = Text(scene.plan.name, style="bold")
     if scene.status:
-        head.stylize(view.PHASE_STYLE.get(scene.status["phase"], ""))
+        head.append(f"  {view.standing(scene.status)}", style=style)
     return Panel(
         Group(head, Text(), ramp(scene, width - 4), Text(), arms(scene), Text(), footer(scene)),
         title=f"act {scene.number} of 2 · {scene.title}",
@@ -104,34 +104,35 @@ def panel(scene: Scene, width: int) -> RenderableType:
         subtitle=f"{scene.elapsed_s:.0f} s",
         subtitle_align="right",
         width=width,
-        border_style=view.PHASE_STYLE.get(scene.status.get("phase", ""), "dim"),
+        border_style=style,
     )
 
 
 def ramp(scene: Scene, width: int) -> RenderableType:
-    """Return the stages as a line that fills up to the present weight."""
+    """Return the stages, and a line of which the candidate's share is drawn heavy."""
     status = scene.status
-    present = (status.get("stage") or {}).get("name")
-    phase = status.get("phase", "draft")
-    labels = []
-    for name, percent in scene.plan.stages:
-        here = name == present and phase not in ("draft", "rolled_back")
-        labels.append(Text(f"{name} {view.percent(percent)}", style="bold reverse" if here else "dim"))
-    weight = float(status.get("weight_percent", 0))
-    filled = round(width * weight / 100)
-    line = Text("━" * filled, style=ARM_STYLE[Arm.candidate]) + Text(
-        "━" * (width - filled), style=ARM_STYLE[Arm.control]
+    serves = status.get("phase") not in (None, "draft", "rolled_back")
+    present = status["stage"]["index"] if serves else -1
+    labels = Text()
+    for index, (name, percent) in enumerate(scene.plan.stages):
+        mark, style = (
+            ("▶", "bold") if index == present else ("✓", "green") if index < present else ("·", "dim")
+        )
+        labels.append(f"{mark} {name} {view.percent(percent)}  ", style=style)
+    heavy = round(width * float(status.get("weight_percent", 0)) / 100)
+    line = Text.assemble(
+        ("━" * heavy, ARM_STYLE[Arm.candidate]), ("╌" * (width - heavy), ARM_STYLE[Arm.control])
     )
-    return Group(Columns(labels, padding=(0, 2)), line)
+    return Group(labels, line)
 
 
 def arms(scene: Scene) -> Table:
     """Return the two arms side by side."""
     stage, total, plan = scene.stage, scene.total, scene.plan
     table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", no_wrap=True, min_width=14)
+    table.add_column(style="dim", no_wrap=True, min_width=17)
     for arm in (Arm.control, Arm.candidate):
-        table.add_column(no_wrap=True, min_width=27, style=ARM_STYLE[arm])
+        table.add_column(no_wrap=True, min_width=26, style=ARM_STYLE[arm])
     share = stage.candidate_share
     sides = (total.control, total.candidate)
     table.add_row("", "control", "candidate", style="bold")
@@ -159,13 +160,18 @@ def footer(scene: Scene) -> Table:
 def _footer_rows(scene: Scene) -> Iterator[tuple[str, str]]:
     total = scene.total
     rules = " · ".join(f"{rule} {count:,}" for rule, count in total.rewrites.most_common(6))
-    yield "rewritten     ", rules or "-"
+    yield "rewritten        ", rules or "-"
     kept = " · ".join(f"{name} {count:,}" for name, count in total.unservable.most_common(3))
     yield "left on control", f"{kept} (the candidate rejects what it asks)" if kept else "-"
-    yield (
-        "callers",
-        f"{scene.users:,} users of 5 applications, {total.requests:,} requests, {total.failed:,} failed",
-    )
+    yield "breakers", scene.note or _breakers(scene) or "-"
+    yield "callers", f"{scene.users:,} users, {total.requests:,} requests, {total.failed:,} failed"
+
+
+def _breakers(scene: Scene) -> str:
+    """Return the verdict that says most: one that failed, else the one that was judged last."""
+    gates = scene.status.get("gates") or []
+    told = [f"{gate['name']}: {gate['reason']}" for gate in gates if gate["verdict"] == "fail"]
+    return (told or [f"{gate['name']}: {gate['reason']}" for gate in gates] or [""])[-1]
 
 
 def _bar(part: float | None) -> Text:

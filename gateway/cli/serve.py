@@ -124,6 +124,7 @@ def run(
         ws="none",
         lifespan=lifespan,
         log_config=None,
+        log_level="warning",
         access_log=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,

@@ -46,7 +46,7 @@ def percent(value: float) -> str:
 
 def headline(status: Status) -> str:
     """Say in one line where the migration stands."""
-    parts = [f"{status['name']}: {_standing(status)}"]
+    parts = [f"{status['name']}: {standing(status)}"]
     if status["phase"] != "draft":
         parts.append(f"{enrolled(status)} units enrolled")
     parts.append(agreement(status["replicas"]))
@@ -69,14 +69,15 @@ def agreement(replicas: Mapping[str, Any]) -> str:
     return f"{said} (missing: {', '.join(missing)})" if missing else said
 
 
-def _standing(status: Status) -> str:
+def standing(status: Status) -> str:
+    """Say phase, stage and share."""
     phase, reason = status["phase"], status.get("reason")
     weight, stage = percent(status["weight_percent"]), (status.get("stage") or {}).get("name")
     match phase:
         case "draft":
-            return f"draft, everything on {status['control']}"
+            return "draft, everything on control"
         case "rolled_back":
-            return f"rolled back ({reason}), everything on {status['control']}"
+            return f"rolled back ({reason}), everything on control"
         case "paused":
             return f"paused ({reason}), stage {stage} ({weight})"
         case "running":

@@ -7,14 +7,13 @@ what is counted in it was decided in it.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gateway.core.types import Arm, Reason
-from gateway.demo.callers import Callers
 from gateway.demo.tally import Seen, Tally
-from gateway.demo.world import Plan, World
+from gateway.demo.world import Plan
 from gateway.tasks import Clock
 
 REDRAW_S = 0.125
@@ -38,6 +37,8 @@ class Scene:
     """Since the act began."""
     elapsed_s: float = 0.0
     """Since the act began."""
+    note: str = ""
+    """What is worth knowing of how it ended."""
 
 
 class Screen(Protocol):
@@ -52,23 +53,51 @@ class Screen(Protocol):
         ...
 
 
+class Operator(Protocol):
+    """Who steers the gateway, and looks at it."""
+
+    async def status(self, migration: str) -> Mapping[str, Any]:
+        """Return where the migration stands."""
+        ...
+
+    async def act(self, migration: str, verb: str, reason: str) -> Mapping[str, Any]:
+        """Carry out one verb."""
+        ...
+
+    async def events(self, migration: str) -> Sequence[Mapping[str, Any]]:
+        """Return the audit log."""
+        ...
+
+
+class Talkers(Protocol):
+    """Who sends requests."""
+
+    async def talk(self, stage: Callable[[], str], report: Callable[[str, Seen], None]) -> None:
+        """Send requests until `stop`, and report each with the stage in which it was sent."""
+        ...
+
+    def stop(self) -> None:
+        """Begin nothing new."""
+        ...
+
+
 class Act:
     """The handle by which an act is steered and asked."""
 
-    def __init__(self, scene: Scene, world: World, screen: Screen, clock: Clock) -> None:
+    def __init__(self, scene: Scene, operator: Operator, screen: Screen, clock: Clock) -> None:
         self.scene = scene
         self.stages: dict[str, Tally] = defaultdict(Tally)
         self.reached: list[float] = []
         """The weights, in percent, that the gateway said it served on entering each stage."""
         self.first_candidate_at: float | None = None
         """When an answer first came from the candidate's arm, in epoch seconds."""
-        self._world = world
+        self._operator = operator
         self._screen = screen
         self._clock = clock
         self._began_at = clock.monotonic()
         self._stage = ""
 
-    async def run(self, callers: Callers, steer: Callable[[], Awaitable[None]]) -> None:
+    async def run(self, callers: Talkers, steer: Callable[[], Awaitable[None]]) -> None:
         """Let the callers talk while `steer` runs; returns when the last answer is in."""
         async with asyncio.TaskGroup() as group:
             talking = group.create_task(callers.talk(lambda: self._stage, self._count), name="callers")
@@ -81,7 +110,7 @@ class Act:
 
     async def enter(self, verb: str, stage: str) -> None:
         """Carry out `verb`, wait until every replica obeys, and book what is sent from now on to `stage`."""
-        await self._world.act(self.scene.plan.name, verb, REASON)
+        await self._operator.act(self.scene.plan.name, verb, REASON)
         await self.until(self._agreed, AGREE_S)
         self.reached.append(float(self.scene.status["weight_percent"]))
         self.mark(stage)
@@ -94,12 +123,16 @@ class Act:
     async def until(self, happened: Callable[[], bool], limit_s: float) -> bool:
         """Wait until something has happened; False when the limit came first."""
         give_up_at = self._clock.monotonic() + limit_s
-        self.scene.status = await self._world.status(self.scene.plan.name)
+        self.scene.status = await self._operator.status(self.scene.plan.name)
         while not happened():
             if self._clock.monotonic() >= give_up_at:
                 return False
             await asyncio.sleep(REDRAW_S)
         return True
+
+    async def events(self) -> Sequence[Mapping[str, Any]]:
+        """Return the audit log of the act's migration."""
+        return await self._operator.events(self.scene.plan.name)
 
     def elapsed_s(self) -> float:
         """Return the seconds since the act began."""
@@ -117,7 +150,7 @@ class Act:
 
     async def _draw(self) -> None:
         while True:
-            self.scene.status = await self._world.status(self.scene.plan.name)
+            self.scene.status = await self._operator.status(self.scene.plan.name)
             self.scene.elapsed_s = self.elapsed_s()
             self._screen.show(self.scene)
             await asyncio.sleep(REDRAW_S)

@@ -23,7 +23,7 @@ USERS = 400
 SPEED = 10.0
 """How much faster than a model the simulator answers."""
 
-STAGE_S = 4.0
+STAGE_S = 5.0
 """A stage lasts at least this long,"""
 STAGE_CONVERSATIONS = 80
 """until so many conversations have begun in it,"""
@@ -68,6 +68,7 @@ async def play(screen: Screen, clock: Clock, catalogue: Catalogue, files: Path) 
     """Play both acts and return every claim. `files` is the folder with models.yaml and the demo's
     traffic."""
     templates = load_templates(files / "demo")
+    screen.say(f"a simulated Messages API, {SPEED:g} × as fast as a real one, and the gateway in front of it")
 
     def callers(plan: Plan) -> Callers:
         return Callers(world.url, templates, catalogue, clock, model=plan.requested, users=USERS)
@@ -77,7 +78,7 @@ async def play(screen: Screen, clock: Clock, catalogue: Catalogue, files: Path) 
         await first.run(callers(GOOD), lambda: climb(first, screen))
         second = Act(Scene(2, "a bad candidate falls", BAD, USERS), world, screen, clock)
         await second.run(callers(BAD), lambda: fall(second, screen))
-        return [*climbed(first), *fell(second, await world.events(BAD.name))]
+        return [*climbed(first), *fell(second, await second.events())]
 
 
 async def climb(act: Act, screen: Screen) -> None:
@@ -102,12 +103,12 @@ async def fall(act: Act, screen: Screen) -> None:
     """Start the migration and do nothing more."""
     plan = act.scene.plan
     await act.enter("start", plan.stages[0][0])
-    screen.say(
-        f"{plan.name} is started; {plan.candidate} answers `overloaded` half of the time; nobody looks"
-    )
-    await act.until(lambda: act.scene.status["phase"] == "rolled_back", BREAKER_LIMIT_S)
+    screen.say(f"{plan.candidate} is overloaded half of the time, and nobody is looking")
+    fallen = await act.until(lambda: act.scene.status["phase"] == "rolled_back", BREAKER_LIMIT_S)
     act.mark(AFTERWARDS)
-    screen.say(f"{plan.name}: {act.scene.status['phase']} ({act.scene.status['reason']})".replace("_", " "))
+    if fallen and (rollback := last_rollback(await act.events())):
+        act.scene.note = rollback["reason"]
+        screen.say(f"rolled back by {rollback['by']}: {rollback['reason']}")
     until_s = act.elapsed_s() + AFTERWARDS_S
     await act.until(lambda: act.elapsed_s() >= until_s, 2 * AFTERWARDS_S)
 
@@ -134,9 +135,7 @@ def fell(act: Act, events: Sequence[Mapping[str, Any]]) -> list[Check]:
     """Return what act 2 claims."""
     plan, status, total = act.scene.plan, act.scene.status, act.scene.total
     afterwards = act.stages[AFTERWARDS]
-    rollback = next(
-        (event for event in reversed(events) if event["after"].get("phase") == "rolled_back"), None
-    )
+    rollback = last_rollback(events)
     by_itself = rollback is not None and rollback["by"] != WHO and status["reason"] == "automatic"
     after_s = rollback["at"] - act.first_candidate_at if rollback and act.first_candidate_at else 0.0
     return [
@@ -163,12 +162,17 @@ def fell(act: Act, events: Sequence[Mapping[str, Any]]) -> list[Check]:
     ]
 
 
+def last_rollback(events: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Return the event that rolled the migration back, if there is one."""
+    return next((event for event in reversed(events) if event["after"].get("phase") == "rolled_back"), None)
+
+
 def stage_line(name: str, percent: float, tally: Tally) -> str:
     """Return what a stage has shown."""
     share = tally.candidate_share or 0.0
     return (
-        f"stage {name}: {percent:g} % asked for, {100 * share:.0f} % of {tally.begun} new conversations "
-        f"began on the candidate, {tally.failed} of {tally.requests} requests failed"
+        f"stage {name} ({percent:g} %): the candidate began {100 * share:.0f} % of {tally.begun} "
+        f"conversations, {tally.failed} failures"
     )
 
 

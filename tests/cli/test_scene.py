@@ -45,7 +45,7 @@ def test_the_panel_fits_and_shows_both_arms(width: int) -> None:
         "act 1 of 2", "12 s", "early 25 %", GOOD.control, GOOD.candidate, " 75 %", " 25 %", "320 / 890 ms",
         "10.00", "4.00  (-60 %)", "312", "308", "1 answered by control", "sampling 1", "prefill 1",
         "classifier 1",
-        "400 users of 5 applications, 6 requests, 1 failed",
+        "400 users, 6 requests, 1 failed", "✓ canary 5 %", "▶ early 25 %", "· half 50 %",
     ):  # fmt: skip
         assert part in text
 
@@ -55,8 +55,9 @@ def test_the_panel_can_be_drawn_before_anything_is_known() -> None:
 
 
 def test_a_moment_in_one_line() -> None:
-    assert moment(scene()).endswith(
-        "candidate's share of new conversations 25 %; 6 requests, 1 failed, 1 rescued"
+    assert moment(scene()) == (
+        "opus-4-5-to-5-5: running, stage early (25 %); the candidate began 25 % of 4 conversations; "
+        "6 requests, 1 failed, 1 rescued"
     )
 
 
