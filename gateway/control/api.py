@@ -73,7 +73,7 @@ def build_admin(service: ControlService, gatekeeper: Gatekeeper) -> FastAPI:
 
 
 class RequireToken:
-    """Lets nobody in without a token; whose it is stands in `request.state.by`."""
+    """Lets nobody into /admin without a token; whose it is stands in `request.state.by`. Beside it is nothing."""
 
     def __init__(self, app: ASGIApp, gatekeeper: Gatekeeper) -> None:
         self._app = app
@@ -82,6 +82,9 @@ class RequireToken:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             request = Request(scope)
+            if not request.url.path.startswith("/admin"):
+                await _envelope(NotFound(f"there is nothing at {request.url.path}"))(scope, receive, send)
+                return
             needed = Role.viewer if request.method in _READS else Role.operator
             peer = request.client.host if request.client else None
             try:

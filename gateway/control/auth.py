@@ -1,7 +1,7 @@
 """Who may speak to the admin API, and in which role.
 
-Tokens come from the configuration as `name:role:token,…`; two parts mean that the name is the role. A
-viewer reads, an operator also writes, an admin may do everything. The name is what the audit log shows.
+A viewer reads, an operator also writes, an admin may do everything. The token's name is what the audit log
+shows.
 
 Without configured tokens the API is not open: it answers only peers on this machine, and only with the
 token in `DATA_DIR/admin-token`, which the first process to look for it creates and all others read.
@@ -20,7 +20,7 @@ from hmac import compare_digest
 from ipaddress import ip_address
 from pathlib import Path
 
-from gateway.errors import ConfigError, Forbidden, Unauthenticated
+from gateway.errors import Forbidden, Unauthenticated
 from gateway.store.local.disk import locked, replace_file
 
 FILE = "admin-token"
@@ -50,14 +50,6 @@ class Gatekeeper:
     def __init__(self, tokens: Iterable[Token], *, loopback_only: bool = False) -> None:
         self._tokens = tuple((_digest(token.secret), token) for token in tokens)
         self._loopback_only = loopback_only
-
-    @classmethod
-    def configured(cls, text: str, data_dir: Path) -> "Gatekeeper":
-        """Return the gatekeeper for the configured tokens, or for this machine's own where there are none."""
-        tokens = parse_tokens(text)
-        if tokens:
-            return cls(tokens)
-        return cls([Token("local", Role.admin, local_token(data_dir))], loopback_only=True)
 
     def admit(self, authorization: str | None, peer: str | None, needed: Role) -> Token:
         """Return whose request this is; raises Unauthenticated or Forbidden.
@@ -91,15 +83,6 @@ class Gatekeeper:
         return found
 
 
-def parse_tokens(text: str) -> tuple[Token, ...]:
-    """Return what `name:role:token,…` says; raises ConfigError, which names the place and never the token."""
-    entries = [entry.strip() for entry in text.split(",") if entry.strip()]
-    tokens = tuple(_parse(place, entry) for place, entry in enumerate(entries, start=1))
-    if len({token.secret for token in tokens}) < len(tokens):
-        raise ConfigError("ADMIN_TOKENS: two entries have the same token, so nobody could tell who acted")
-    return tokens
-
-
 def local_token(data_dir: Path) -> str:
     """Return this machine's admin token, created by whoever asks first; raises OSError."""
     path = data_dir / FILE
@@ -114,26 +97,6 @@ def local_token(data_dir: Path) -> str:
         token = secrets.token_urlsafe(32)
         replace_file(path, f"{token}\n".encode())
         return token
-
-
-def _parse(place: int, entry: str) -> Token:
-    first, _, rest = entry.partition(":")
-    second, colon, secret = rest.partition(":")
-    if colon and second in Role.__members__:
-        name, role = first, second
-    else:
-        name, role, secret = first, first, rest
-    if role not in Role.__members__:
-        raise ConfigError(
-            f"ADMIN_TOKENS: entry {place} has no known role; write name:role:token with one of {_roles()}"
-        )
-    if not name or not secret.strip():
-        raise ConfigError(f"ADMIN_TOKENS: entry {place} lacks a name or a token; write name:role:token")
-    return Token(name, Role[role], secret.strip())
-
-
-def _roles() -> str:
-    return ", ".join(role.name for role in Role)
 
 
 def _digest(secret: str) -> bytes:

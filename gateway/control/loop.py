@@ -111,7 +111,7 @@ class Controller:
     def __init__(
         self, fleet: Fleet, orders: Orders, *, holder: str, clock: Clock, on_error: Callable[[str], None]
     ) -> None:
-        """`holder` names this process; `on_error` hears of failed store operations."""
+        """`holder` names this process; `on_error` is told which operation of the store failed."""
         self._lease = Lease(fleet, holder=holder, clock=clock)
         self._orders = orders
         self._on_error = on_error
@@ -125,18 +125,20 @@ class Controller:
 
     async def tick(self) -> None:
         """Keep or seek the lease; judge and act if there is one. Never raises for a store that is away."""
+        operation = "renew_lease" if self.leader else "acquire_lease"
         try:
-            if await self._lease.keep() is None:
-                self.verdicts = {}
-                return
-            watched = await self._orders.read.watched()
+            led = await self._lease.keep() is not None
+            operation = "load"
+            watched = await self._orders.read.watched() if led else []
             self.verdicts = {state.name: results for state, results in watched}
+            operation = "commit"
             for state, results in watched:
                 failed = [result for result in results if result.verdict is Verdict.failed]
                 if failed:
                     await self._roll_back(state, failed)
         except StoreUnavailable:
-            self._on_error("controller")
+            self._on_error(operation)
+            self.verdicts = self.verdicts if self.leader else {}
 
     async def close(self) -> None:
         """Step down."""

@@ -32,6 +32,8 @@ ATTEMPTS = 5
 EMERGENCY_ATTEMPTS = 50
 EMERGENCY_S = 2.0
 """How long an emergency rollback waits for acknowledgements, its own work included."""
+LANDING_S = 0.1
+"""How long a request that was sent right before its replica obeyed may take to arrive at the upstream."""
 ROLLBACK_ACK_S = 1.0
 ACK_S = 0.25
 """How long other verbs wait, so that their answer seldom names a replica that is merely a moment behind."""
@@ -129,7 +131,10 @@ class ControlService:
         return state.lists or Lists()
 
     async def emergency_rollback(self, name: str, *, by: str, reason: str) -> Emergency:
-        """Stop the candidate everywhere, or here where the store is away; repeating it changes nothing."""
+        """Stop the candidate everywhere, or here where the store is away; repeating it changes nothing.
+
+        The answer comes once what was on its way has landed: after it, nothing reaches the candidate.
+        """
         order = Order("emergency-rollback", by, self._clock.now(), reason)
         started = self._clock.monotonic()
         try:
@@ -138,9 +143,11 @@ class ControlService:
                 await self._replica.refresh()
             left_s = max(0.0, EMERGENCY_S - (self._clock.monotonic() - started))
             acks = await self._replica.await_acknowledgements(name, state.order, left_s)
+            await asyncio.sleep(LANDING_S)
             return Emergency("rolled_back", 0, view.counted(acks), self._ms_since(started))
         except (StoreUnavailable, StaleWrite, TimeoutError):
             await self._kill_here(name, order)
+            await asyncio.sleep(LANDING_S)
             replicas = view.alone(self._replica_id, self._replica.known_replicas())
             return Emergency("rolled_back_locally", 0, replicas, self._ms_since(started))
 

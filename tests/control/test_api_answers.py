@@ -205,6 +205,8 @@ async def test_the_openapi_document_describes_every_route(api: httpx2.AsyncClien
 @pytest.mark.parametrize(
     ("method", "path", "status", "kind"),
     [
+        ("GET", "/", 404, "not_found_error"),
+        ("GET", "/favicon.ico", 404, "not_found_error"),
         ("GET", "/admin", 404, "not_found_error"),
         ("GET", "/admin/nothing", 404, "not_found_error"),
         ("GET", "/admin/migrations/", 404, "not_found_error"),
