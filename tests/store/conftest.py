@@ -1,4 +1,7 @@
-"""The stores that the contract suite runs on: SQLite, and Redis on every redis-server of this machine."""
+"""The stores that the contract suite runs on: SQLite, and Redis on every redis-server of this machine.
+
+And the stand-in that other tests use, so that what holds against it holds against a store.
+"""
 
 import platform
 import sys
@@ -9,7 +12,7 @@ import pytest
 
 from tests.support import redis_server
 from tests.support.redis_server import RedisServer
-from tests.support.stores import Bench, RedisBench, SqliteBench
+from tests.support.stores import Bench, MemoryBench, RealBench, RedisBench, SqliteBench
 
 SERVERS = redis_server.binaries()
 
@@ -35,33 +38,34 @@ def servers() -> Iterator[dict[Path, RedisServer]]:
 
 
 @pytest.fixture(params=["sqlite", *REDIS])
+async def shared(
+    request: pytest.FixtureRequest, tmp_path: Path, servers: dict[Path, RedisServer]
+) -> AsyncIterator[RealBench]:
+    """An empty store that other processes can open too."""
+    async with _real(request.param, tmp_path, servers) as made:
+        yield made
+
+
+@pytest.fixture(params=["memory", "sqlite", *REDIS])
 async def bench(
     request: pytest.FixtureRequest, tmp_path: Path, servers: dict[Path, RedisServer]
 ) -> AsyncIterator[Bench]:
     """An empty store, as often as a test wants to open it."""
-    made: Bench
-    if request.param == "sqlite":
-        made = SqliteBench(tmp_path)
-    else:
-        if request.param not in servers:
-            servers[request.param] = RedisServer(request.param)
-            servers[request.param].start()
-        made = RedisBench(servers[request.param])
-    made.empty()
+    made = MemoryBench() if request.param == "memory" else _real(request.param, tmp_path, servers)
     async with made:
         yield made
 
 
 @pytest.fixture(params=["sqlite", *REDIS])
-async def fragile(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
+async def fragile(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[RealBench]:
     """An empty store that the test may break and mend."""
-    if request.param == "sqlite":
-        async with SqliteBench(tmp_path) as made:
+    own: dict[Path, RedisServer] = {}
+    try:
+        async with _real(request.param, tmp_path, own) as made:
             yield made
-    else:
-        with RedisServer(request.param) as server:
-            async with RedisBench(server) as made:
-                yield made
+    finally:
+        for server in own.values():
+            server.close()
 
 
 @pytest.fixture(params=REDIS)
@@ -69,3 +73,13 @@ def redis(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
     """A server of the test's own."""
     with RedisServer(request.param) as server:
         yield server
+
+
+def _real(param: str | Path, directory: Path, running: dict[Path, RedisServer]) -> SqliteBench | RedisBench:
+    if not isinstance(param, Path):
+        return SqliteBench(directory)
+    if param not in running:
+        running[param] = RedisServer(param)
+        running[param].start()
+    running[param].empty()
+    return RedisBench(running[param])

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.types import Arm, Pin
-from gateway.store.ports import Enrolment, PinWrite, Recall, Recollection
-from tests.support.stores import Bench, event, state
+from gateway.store.ports import Enrolment, PinWrite, Recall, Recollection, Store
+from tests.support.stores import Bench, RealBench, event, state
 
 CANDIDATE = Pin(Arm.candidate, 3, "2026-01|rules")
 CONTROL = Pin(Arm.control, 0, "v1")
@@ -169,18 +169,28 @@ async def test_a_unit_enrolled_in_both_arms_at_once_ends_up_in_one(bench: Bench)
     assert None not in records
 
 
-async def test_an_old_run_is_counted_for_a_while_after_the_next_has_begun(bench: Bench) -> None:
+async def test_an_old_run_is_still_counted_after_the_next_has_begun(bench: Bench) -> None:
     store = await bench.open()
+    await begin_a_second_run(store)
+    bench.pass_time(29 * 86_400)
+    assert (await store.enrolled("m", 1))[Arm.candidate] == 1
+    assert (await store.enrolled("m", 2))[Arm.candidate] == 1
+
+
+async def test_an_old_run_is_removed_after_a_month(shared: RealBench) -> None:
+    store = await shared.open()
+    await begin_a_second_run(store)
+    shared.pass_time(31 * 86_400)
+    await store.remember([enrolled("cyd", Arm.candidate, run=2)])
+    assert (await store.enrolled("m", 1))[Arm.candidate] == 0
+    assert (await store.enrolled("m", 2))[Arm.candidate] == 2
+
+
+async def begin_a_second_run(store: Store) -> None:
     first = await store.commit(state(run=1), event(), expected=(0, 0))
     await store.remember([enrolled("ann", Arm.candidate)])
     await store.commit(replace(first, run=2), event("restart"), expected=first.order)
     await store.remember([enrolled("bob", Arm.candidate, run=2)])
-    bench.pass_time(29 * 86_400)
-    assert (await store.enrolled("m", 1))[Arm.candidate] == 1
-    bench.pass_time(2 * 86_400)
-    await store.remember([enrolled("cyd", Arm.candidate, run=2)])
-    assert (await store.enrolled("m", 1))[Arm.candidate] == 0
-    assert (await store.enrolled("m", 2))[Arm.candidate] == 2
 
 
 async def test_an_empty_batch_is_nothing(bench: Bench) -> None:

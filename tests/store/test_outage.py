@@ -10,7 +10,7 @@ from gateway.core.types import Arm, Pin
 from gateway.errors import StoreUnavailable
 from gateway.store.ports import Enrolment, PinWrite, Recall, Recollection, ReplicaReport, Store
 from tests.support.redis_server import RedisServer
-from tests.support.stores import Bench, RedisBench, event, state
+from tests.support.stores import RealBench, RedisBench, event, state
 
 BOUND_S = 2.0
 DEADLINE_S = 10.0
@@ -69,7 +69,7 @@ async def works(store: Store) -> None:
     assert len(await store.secret()) == 32
 
 
-async def test_every_call_is_refused_in_time_and_works_again_later(fragile: Bench) -> None:
+async def test_every_call_is_refused_in_time_and_works_again_later(fragile: RealBench) -> None:
     store = await fragile.open()
     await works(store)
     for _ in range(2):
@@ -80,7 +80,7 @@ async def test_every_call_is_refused_in_time_and_works_again_later(fragile: Benc
         await works(store)
 
 
-async def test_a_store_that_was_used_by_nobody_is_refused_alike(fragile: Bench) -> None:
+async def test_a_store_that_was_used_by_nobody_is_refused_alike(fragile: RealBench) -> None:
     store = await fragile.open()
     fragile.break_down()
     await refusals(store)
@@ -89,7 +89,7 @@ async def test_a_store_that_was_used_by_nobody_is_refused_alike(fragile: Bench) 
 
 
 async def test_a_start_without_the_store_succeeds_and_says_so(
-    fragile: Bench, caplog: pytest.LogCaptureFixture
+    fragile: RealBench, caplog: pytest.LogCaptureFixture
 ) -> None:
     await works(await fragile.open())
     fragile.break_down()
@@ -101,7 +101,7 @@ async def test_a_start_without_the_store_succeeds_and_says_so(
     await works(store)
 
 
-async def test_a_refusal_says_where_the_store_is_and_what_to_do(fragile: Bench) -> None:
+async def test_a_refusal_says_where_the_store_is_and_what_to_do(fragile: RealBench) -> None:
     store = await fragile.open()
     fragile.break_down()
     where = fragile.url.removeprefix("sqlite:///")
@@ -112,7 +112,7 @@ async def test_a_refusal_says_where_the_store_is_and_what_to_do(fragile: Bench) 
 
 
 async def test_waiting_for_changes_outlives_an_outage_and_wakes_when_the_store_is_back(
-    fragile: Bench,
+    fragile: RealBench,
 ) -> None:
     store = await fragile.open()
     fragile.break_down()
@@ -127,7 +127,7 @@ async def test_waiting_for_changes_outlives_an_outage_and_wakes_when_the_store_i
         await waiting
 
 
-async def test_publications_arrive_again_after_an_outage(fragile: Bench) -> None:
+async def test_publications_arrive_again_after_an_outage(fragile: RealBench) -> None:
     reader, writer = await fragile.open(), await fragile.open()
     fragile.break_down()
     await reader.changed(0.2)
@@ -138,7 +138,7 @@ async def test_publications_arrive_again_after_an_outage(fragile: Bench) -> None
         await reader.changed(60)
 
 
-async def test_a_closed_store_refuses_at_once(fragile: Bench) -> None:
+async def test_a_closed_store_refuses_at_once(fragile: RealBench) -> None:
     store = await fragile.open()
     await store.close()
     assert all("closed" in message for message in (await refusals(store)).values())

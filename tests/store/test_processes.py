@@ -7,7 +7,7 @@ from pathlib import Path
 from gateway.core.types import Arm
 from gateway.store.ports import Recall, Recollection
 from tests.store.hammer import PIN, write_state
-from tests.support.stores import Bench
+from tests.support.stores import RealBench
 
 ROOT = Path(__file__).parents[2]
 TIMES = 60
@@ -33,10 +33,10 @@ async def run(url: str, name: str) -> tuple[int, str]:
     return process.returncode or 0, stderr.decode()
 
 
-async def test_processes_that_start_and_write_at_once_lose_no_write(bench: Bench) -> None:
-    assert await asyncio.gather(*(run(bench.url, name) for name in NAMES)) == [(0, "")] * len(NAMES)
+async def test_processes_that_start_and_write_at_once_lose_no_write(shared: RealBench) -> None:
+    assert await asyncio.gather(*(run(shared.url, name) for name in NAMES)) == [(0, "")] * len(NAMES)
 
-    store = await bench.open()
+    store = await shared.open()
     total = len(NAMES) * TIMES
     assert (await store.load())["m"].version == total
     events = await store.events("m")
@@ -45,17 +45,17 @@ async def test_processes_that_start_and_write_at_once_lose_no_write(bench: Bench
     assert await store.enrolled("m", 1) == {Arm.control: 0, Arm.candidate: total}
 
 
-async def test_what_one_process_wrote_another_recalls(bench: Bench) -> None:
-    assert await run(bench.url, "one") == (0, "")
-    store = await bench.open()
+async def test_what_one_process_wrote_another_recalls(shared: RealBench) -> None:
+    assert await run(shared.url, "one") == (0, "")
+    store = await shared.open()
     for n in range(TIMES):
         known = await store.recall(Recall("m", 1, (f"one-{n}",), f"one-{n}"))
         assert known == Recollection(PIN, Arm.candidate)
 
 
-async def test_a_process_that_is_killed_while_it_writes_harms_nobody(bench: Bench) -> None:
-    store = await bench.open()
-    process = await start(bench.url, "doomed", times=1_000_000)
+async def test_a_process_that_is_killed_while_it_writes_harms_nobody(shared: RealBench) -> None:
+    store = await shared.open()
+    process = await start(shared.url, "doomed", times=1_000_000)
     try:
         async with asyncio.timeout(30):
             while len(await store.events("m")) < 20:

@@ -10,13 +10,12 @@ from gateway.core.types import Event, MigrationState, Phase
 from gateway.store.factory import make_store
 from gateway.store.ports import Store
 from tests.support.clock import ManualClock
+from tests.support.memory_store import MemoryServer, MemoryStore
 from tests.support.redis_server import RedisServer
 
 
 class Bench(Protocol):
     """One place where data is kept, and any number of stores open on it."""
-
-    url: str
 
     async def open(self) -> Store:
         """Open one more store, as another process would; it is closed at the end of the test."""
@@ -27,15 +26,17 @@ class Bench(Protocol):
     def pass_time(self, seconds: float) -> None:
         """Let everything that ends by time come that much closer to its end."""
 
+
+class RealBench(Bench, Protocol):
+    """One that other processes can share, and that can be away."""
+
+    url: str
+
     def break_down(self) -> None:
         """Make the place unusable."""
 
     def mend(self) -> None:
         """Make it usable again; what was kept may be lost."""
-
-    async def __aenter__(self) -> Self: ...
-
-    async def __aexit__(self, *_: object) -> None: ...
 
 
 class _Opened:
@@ -48,16 +49,36 @@ class _Opened:
         self._stack = AsyncExitStack()
 
     async def open(self) -> Store:
-        store = make_store(self.url, clock=self.clock)
+        store = self._make()
         self._stack.push_async_callback(store.close)
         await store.open()
         return store
+
+    def _make(self) -> Store:
+        return make_store(self.url, clock=self.clock)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
+
+
+class MemoryBench(_Opened):
+    """The stand-in that other tests use for a store, held to the same promises."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.server = MemoryServer(self.clock)
+
+    def empty(self) -> None:
+        self.server.lose()
+
+    def pass_time(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+    def _make(self) -> Store:
+        return MemoryStore(self.server)
 
 
 class SqliteBench(_Opened):
