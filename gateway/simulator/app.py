@@ -8,14 +8,12 @@ model's pace, spoilt on the way if a fault says so.
 another model is spared); `x-simulator-prefill: repeat | spaced | fenced | continue` settles for one request
 what `Switches.prefill_reply` settles for all.
 
-Run it under uvicorn with `server_options`. `speed` divides the models' own latencies; 0 means no waiting at
-all.
+`speed` divides the models' own latencies; 0 means no waiting at all.
 """
 
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
-from typing import Any
 
 from gateway.compat.catalog import Catalogue
 from gateway.errors import ConfigError
@@ -61,20 +59,6 @@ def build_simulator(
         switches=switches or Switches(),
         refusals=refusals,
     )
-
-
-def server_options(host: str, port: int) -> dict[str, Any]:
-    """What `uvicorn.run(simulator, **server_options(host, port))` needs to carry a simulator well."""
-    return {
-        "host": host,
-        "port": port,
-        "lifespan": "off",
-        "access_log": False,
-        "server_header": False,
-        "proxy_headers": False,
-        "ws": "none",
-        "timeout_graceful_shutdown": 1,
-    }
 
 
 class Simulator:

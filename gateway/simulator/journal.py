@@ -20,6 +20,7 @@ from gateway.simulator.rules.case import Json
 MAX_ENTRIES = 200_000
 MAX_BODY_BYTES = 64 * 1024 * 1024
 MAX_KEPT_BODY_BYTES = 64 * 1024
+MAX_PAGE_BYTES = 8 * 1024 * 1024
 
 _CREDENTIAL = re.compile(r"sk-ant-[\w-]*?([\w-]{4})(?![\w-])")
 
@@ -117,11 +118,21 @@ class Journal:
             oldest.body = b""
 
     def since(self, seq: int, limit: int) -> Json:
-        """The requests after `seq`, at most `limit`, oldest first; those still being served among them."""
-        newer = (entry for entry in self._entries if entry.seq > seq)
-        page = list(islice(newer, limit))
+        """The requests after `seq`, oldest first, those still being served among them.
+
+        At most `limit`, and no more than `MAX_PAGE_BYTES` of bodies: `has_more` says that the rest needs
+        another call, with `last_seq`.
+        """
+        page: list[Entry] = []
+        room = MAX_PAGE_BYTES
+        for entry in islice((entry for entry in self._entries if entry.seq > seq), limit):
+            room -= len(entry.body)
+            if room < 0 and page:
+                break
+            page.append(entry)
         last = page[-1].seq if page else seq
-        return {"data": [entry.as_json() for entry in page], "last_seq": last, "has_more": last < self._seq}
+        newest = self._entries[-1].seq if self._entries else seq
+        return {"data": [entry.as_json() for entry in page], "last_seq": last, "has_more": last < newest}
 
     def stats(self) -> Json:
         """Counts by requested model; requests without one stand under `null`'s name, the empty string."""

@@ -1,12 +1,12 @@
 """The simulator behind a real socket: the upstream of every test that sends requests.
 
-    with running_simulator(catalogue) as upstream:
+    with running_simulator() as upstream:
         ... upstream.url ...
         upstream.set_faults("kind=overloaded,model=claude-opus-5-5,rate=0.5")
         [request] = upstream.requests(model="claude-opus-5-5")
 
 It is served by uvicorn on an event loop in a thread of its own, so it goes on while a test blocks, and it
-answers without waiting (`speed=0`) and without refusals of its own (`refusals=0`), unless it is told otherwise.
+answers without waiting (`speed=0`) and without refusals of its own (`refusals=0`), unless told otherwise.
 `stop` and `start` take the upstream away and bring it back on the same port.
 """
 
@@ -26,7 +26,7 @@ import uvicorn
 
 from gateway.compat.catalog import Catalogue
 from gateway.config import load_catalogue
-from gateway.simulator.app import Simulator, build_simulator, server_options
+from gateway.simulator.app import Simulator, build_simulator
 from gateway.simulator.faults import parse_fault
 from gateway.simulator.rules.case import Switches
 from gateway.tasks import Clock, SystemClock
@@ -176,7 +176,7 @@ class _Server:
     def __init__(self, simulator: Simulator, listener: socket.socket) -> None:
         self._listener = listener
         self._server = uvicorn.Server(
-            uvicorn.Config(simulator, log_config=None, **server_options("127.0.0.1", 0))
+            uvicorn.Config(simulator, lifespan="off", log_config=None, access_log=False, ws="none")
         )
         self._started = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
