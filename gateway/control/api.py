@@ -73,7 +73,7 @@ def build_admin(service: ControlService, gatekeeper: Gatekeeper) -> FastAPI:
 
 
 class RequireToken:
-    """Lets nobody into /admin without a token; whose it is stands in `request.state.by`. Beside it is nothing."""
+    """Lets nobody into /admin without a token; whose it is stands in `request.state.by`."""
 
     def __init__(self, app: ASGIApp, gatekeeper: Gatekeeper) -> None:
         self._app = app

@@ -26,6 +26,8 @@ BUCKET_S = 1.0
 """Width of one bucket; a window never reaches back further than its length, and at most this much less."""
 UNITS_PER_BUCKET = 256
 """Distinct units remembered per bucket and arm, which bounds the memory."""
+UNITS_WRITTEN = 64
+"""Distinct units written down per window and arm, or as many as a rule asks for if that is more."""
 
 _NOT_BOOKED = frozenset({Outcome.client_error, Outcome.disconnected})
 
@@ -57,7 +59,7 @@ class Tally:
     errors: int = 0
     fallbacks: int = 0
     units: frozenset[str] = frozenset()
-    """Distinct units, keyed; a bounded sample where there are many."""
+    """Distinct units, keyed; where there are many, some of them: always enough to see that a minimum is met."""
 
     def __add__(self, other: "Tally") -> "Tally":
         return Tally(
@@ -137,7 +139,7 @@ class Window:
                     "requests": tally.requests,
                     "errors": tally.errors,
                     "fallbacks": tally.fallbacks,
-                    "units": sorted(tally.units)[:units],
+                    "units": sorted(tally.units)[: max(units, UNITS_WRITTEN)],
                 }
                 for arm, tally in self.totals(now, window_s).items()
             }

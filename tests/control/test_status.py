@@ -7,8 +7,8 @@ import pytest
 from gateway.control import status as view
 from gateway.control.status import Facts, ReplicaCount, Status
 from gateway.core.gates import GateResult, Verdict
-from gateway.core.spec import Holdback, Stage
-from gateway.core.types import LINE, Event, MigrationState, Phase
+from gateway.core.spec import Holdback, MigrationSpec, Stage
+from gateway.core.types import LINE, Event, MigrationState, Phase, from_json, to_json
 from gateway.store.ports import ReplicaReport
 from tests.support.control import SPEC, Acks
 
@@ -82,6 +82,12 @@ def test_the_whole_line_is_one_hundred_percent() -> None:
 )
 def test_a_file_that_differs_from_the_runs_copy_has_drifted(file_spec: object, drifted: bool) -> None:
     assert described(RUNNING, file_spec=file_spec).config_drift is drifted
+
+
+def test_a_copy_that_went_through_the_store_has_not_drifted() -> None:
+    spec = MigrationSpec("m", "a", "b", models=("a",), stages=(Stage("x", 5),))
+    kept = from_json(to_json(replace(RUNNING, spec=spec)), MigrationState)
+    assert described(kept, file_spec=spec).config_drift is False
 
 
 def test_before_the_first_run_nothing_can_drift() -> None:

@@ -171,13 +171,21 @@ def test_documents_survive_the_store_and_add_up() -> None:
     }
 
 
-def test_a_document_names_as_many_units_as_a_rule_asks_for_and_no_more() -> None:
+@pytest.mark.parametrize(("min_units", "written"), [(5, gates.UNITS_WRITTEN), (150, 150)])
+def test_a_document_names_as_many_units_as_a_rule_asks_for_and_not_all(min_units: int, written: int) -> None:
     window = Window()
     for n in range(200):
         window.add(Arm.candidate, Outcome.ok, False, f"u{n}", 1.0, run=1)
-    doc = window.to_doc(1.0, RULES | {"error_rate": BreakerRule(0.05, 300, 20, 50)})
-    assert len(doc["windows"]["300.0"]["candidate"]["units"]) == 50
+    doc = window.to_doc(1.0, RULES | {"error_rate": BreakerRule(0.05, 300, 20, min_units)})
+    assert len(doc["windows"]["300.0"]["candidate"]["units"]) == written
     assert doc["windows"]["300.0"]["candidate"]["requests"] == 200
+
+
+def test_a_clock_that_steps_back_loses_nothing() -> None:
+    window = Window()
+    window.add(Arm.candidate, Outcome.ok, False, "u", 100.0, run=1)
+    window.add(Arm.candidate, Outcome.timeout, False, "u", 40.0, run=1)
+    assert window.totals(101.0, 60)[Arm.candidate] == Tally(2, 1, 0, frozenset({"u"}))
 
 
 def test_each_length_of_window_in_use_is_written_once() -> None:
