@@ -114,25 +114,34 @@ class Deployed:
         pairs = (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
         return {name: float(value) for name, value in pairs}
 
-    def freeze(self) -> None:
-        """Stop the process without ending it (SIGSTOP)."""
-        os.kill(self.process.pid, signal.SIGSTOP)
+    def workers(self) -> list[int]:
+        """Return the pids of its serving processes, where there are several."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [pid for pid in map(int, children.read_text().split()) if b"spawn_main" in _command(pid)]
 
-    def thaw(self) -> None:
-        """Let it run again (SIGCONT)."""
-        os.kill(self.process.pid, signal.SIGCONT)
+    @contextmanager
+    def frozen(self, pid: int) -> Iterator[None]:
+        """Hold one of its processes where it is (SIGSTOP) while the block lasts."""
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
     def stop(self) -> int:
         """End it in good order and return its exit code."""
         self.http.close()
         if self.process.poll() is None:
-            self.thaw()
             self.process.terminate()
             try:
                 self.process.wait(20)
             except subprocess.TimeoutExpired:
                 self.process.kill()
         return self.process.wait(10)
+
+
+def _command(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 @contextmanager
