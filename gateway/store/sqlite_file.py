@@ -126,9 +126,10 @@ def _open(path: Path) -> Database:
     with _opening:
         with suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        database = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+        database = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
         _use_write_ahead_log(database)
+        database.execute(f"PRAGMA busy_timeout = {round(BUSY_S * 1000)}")
         database.execute("PRAGMA synchronous = NORMAL")
         _make_tables(database)
     except BaseException:
@@ -138,7 +139,7 @@ def _open(path: Path) -> Database:
 
 
 def _use_write_ahead_log(database: Database) -> None:
-    """Switch the file's mode, once for all. SQLite does not wait for others who are at it; this does."""
+    """Switch the file's mode, once for all. SQLite waits for some who are in the way and not for others."""
     pause_s = 0.02
     for _ in range(round(BUSY_S / pause_s)):
         try:
