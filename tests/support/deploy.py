@@ -169,7 +169,7 @@ def deployed(
         process = subprocess.Popen(command, env=inherited | settings, stdout=out, stderr=out)
     gateway = Deployed(f"http://127.0.0.1:{port}", process, log)
     try:
-        eventually(lambda: _ready(gateway), within_s=30)
+        eventually(lambda: _ready(gateway), within_s=90)
         yield gateway
     finally:
         gateway.stop()
@@ -229,7 +229,7 @@ def simulated(directory: Path, *, speed: float = 0) -> Iterator[Simulated]:
         process = subprocess.Popen(command, stdout=out, stderr=out)
     simulator = Simulated(f"http://127.0.0.1:{port}", process)
     try:
-        eventually(lambda: _answers(simulator), within_s=30)
+        eventually(lambda: _answers(simulator), within_s=90)
         yield simulator
     finally:
         simulator.stop()
