@@ -111,13 +111,12 @@ def panel(scene: Scene, width: int) -> RenderableType:
 def ramp(scene: Scene, width: int) -> RenderableType:
     """Return the stages, and a line of which the candidate's share is drawn heavy."""
     status = scene.status
-    serves = status.get("phase") not in (None, "draft", "rolled_back")
-    present = status["stage"]["index"] if serves else -1
+    phase = status.get("phase", "draft")
+    present = -1 if phase == "draft" else status["stage"]["index"]
+    here = ("✗", "bold red") if phase == "rolled_back" else ("▶", "bold")
     labels = Text()
     for index, (name, percent) in enumerate(scene.plan.stages):
-        mark, style = (
-            ("▶", "bold") if index == present else ("✓", "green") if index < present else ("·", "dim")
-        )
+        mark, style = here if index == present else ("✓", "green") if index < present else ("·", "dim")
         labels.append(f"{mark} {name} {view.percent(percent)}  ", style=style)
     heavy = round(width * float(status.get("weight_percent", 0)) / 100)
     line = Text.assemble(
@@ -138,7 +137,8 @@ def arms(scene: Scene) -> Table:
     table.add_row("", "control", "candidate", style="bold")
     table.add_row("model", plan.control, plan.candidate)
     table.add_row(
-        "new talks", *(_bar(None if share is None else part) for part in (1 - (share or 0), share or 0))
+        "new conversations",
+        *(_bar(None if share is None else part) for part in (1 - (share or 0), share or 0)),
     )
     table.add_row("requests", *(f"{side.requests:,}" for side in sides))
     table.add_row("failed", *(_alarm(side.failed) for side in sides))

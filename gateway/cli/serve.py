@@ -7,6 +7,7 @@ said is put there for them.
 
 import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -17,12 +18,13 @@ from typing import Annotated, Any, Literal
 
 import typer
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from gateway import __version__, logs
 from gateway.cli import view
 from gateway.config import Config, load
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, GatewayError
 from gateway.metrics import share
 from gateway.settings import Settings
 from gateway.tasks import SystemClock
@@ -130,19 +132,38 @@ def run(
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=drain_s,
     )
-    if workers > 1:
-        Multiprocess(config, sockets=[listener]).run()
-    else:
-        _run_here(config, listener)
+    started = _run_workers(config, listener) if workers > 1 else _run_here(config, listener)
+    if not started:
+        raise GatewayError("the server could not start; the log above says why")
 
 
-def _run_here(config: uvicorn.Config, listener: socket.socket) -> None:
+def _run_workers(config: uvicorn.Config, listener: socket.socket) -> bool:
+    supervisor = Multiprocess(config, sockets=[listener])
+    supervisor.run()
+    return all(process.exitcode != STARTUP_FAILURE for process in supervisor.processes)
+
+
+def _run_here(config: uvicorn.Config, listener: socket.socket) -> bool:
     server = uvicorn.Server(config)
+    before = signal.signal(signal.SIGTERM, _leave)
     try:
         server.run(sockets=[listener])
-    except KeyboardInterrupt:
-        # uvicorn has already finished in good order and raises the signal again for its caller.
-        return
+    except (KeyboardInterrupt, _Told):
+        # uvicorn has finished in good order and raises the signal again for whoever called it.
+        return True
+    except SystemExit as end:
+        return end.code != STARTUP_FAILURE
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return True
+
+
+class _Told(BaseException):
+    """The process was asked to end."""
+
+
+def _leave(*_: object) -> None:
+    raise _Told
 
 
 @contextmanager

@@ -99,6 +99,7 @@ class Act:
 
     async def run(self, callers: Talkers, steer: Callable[[], Awaitable[None]]) -> None:
         """Let the callers talk while `steer` runs; returns when the last answer is in."""
+        self._screen.show(self.scene)
         async with asyncio.TaskGroup() as group:
             talking = group.create_task(callers.talk(lambda: self._stage, self._count), name="callers")
             drawing = group.create_task(self._draw(), name="screen")

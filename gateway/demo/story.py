@@ -48,8 +48,8 @@ BAD = Plan(
     control="claude-haiku-4-5-20251001",
     requested="claude-haiku-4-5",
     candidate="claude-haiku-5-5",
-    stages=(("canary", 10), ("early", 25), ("full", 100)),
-    breaker={"fallback_rate": {"max": 0.10, "window": "10s", "min_requests": 20, "min_units": 5}},
+    stages=(("canary", 20), ("half", 50), ("full", 100)),
+    breaker={"fallback_rate": {"max": 0.10, "window": "30s", "min_requests": 20, "min_units": 5}},
 )
 FAULT = f"model={BAD.candidate},kind=overloaded,rate=0.5"
 
@@ -180,6 +180,6 @@ def _nobody_failed(total: Tally, when: str) -> Check:
     worst = "; ".join(f"{count} × {complaint}" for complaint, count in total.complaints.most_common(3))
     return Check(
         total.failed == 0 and total.requests > 0,
-        f"0 of {total.requests} callers' requests failed {when}.",
-        f"{total.failed} of {total.requests} callers' requests failed {when}: {worst}.",
+        f"0 of {total.requests:,} callers' requests failed {when}.",
+        f"{total.failed:,} of {total.requests:,} callers' requests failed {when}: {worst}.",
     )
