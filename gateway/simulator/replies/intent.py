@@ -88,15 +88,18 @@ class Beginning:
 
 
 def given_beginning(case: Case) -> Beginning | None:
-    """What the reply is told to begin with, if anything."""
-    text = last_text(case)
-    for verb in reversed(list(_BEGIN.finditer(text))):
-        given = _GIVEN.search(text, verb.end(), verb.end() + _NEAR + 20_000)
-        if given and given.start() - verb.end() <= _NEAR:
-            told = str(parse_json(given["json"])) if given["json"] else ""
-            once = _ONCE.search(text, verb.start(), given.start()) is not None
-            return Beginning(told or given["inner"] or given["fence"] or given["tick"], once)
-    return None
+    """What the reply is told to begin with, if anything; told several times, the last counts."""
+    text, told, place = last_text(case), None, 0
+    while verb := _BEGIN.search(text, place):
+        place = verb.end()
+        given = _GIVEN.search(text, place)
+        if given and given.start() - place <= _NEAR:
+            literal = str(parse_json(given["json"])) if given["json"] else ""
+            once = _ONCE.search(text, place, given.start()) is not None
+            told = Beginning(literal or given["inner"] or given["fence"] or given["tick"], once)
+            # What is given may hold such a verb itself.
+            place = given.end()
+    return told
 
 
 def tool_calls(case: Case, seed: bytes) -> list[tuple[str, Json]]:

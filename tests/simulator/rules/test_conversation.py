@@ -96,7 +96,8 @@ def test_an_unknown_block_is_told_which_there_are() -> None:
 
 def test_the_published_text_for_a_prefill() -> None:
     assert NO_PREFILL == (
-        "This model does not support assistant message prefill. The conversation must end with a user message."
+        "This model does not support assistant message prefill. "
+        "The conversation must end with a user message."
     )
 
 

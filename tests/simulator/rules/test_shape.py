@@ -80,8 +80,8 @@ JSON = st.recursive(
 ROLES = st.sampled_from(["user", "assistant", "system"])
 MESSAGE = st.fixed_dictionaries({"role": ROLES | JSON, "content": JSON}) | JSON
 FIELDS = (
-    "system", "tools", "tool_choice", "thinking", "output_config", "metadata", "stop_sequences", "temperature",
-    "top_p", "top_k", "max_tokens", "stream", "speed", "cache_control",
+    "system", "tools", "tool_choice", "thinking", "output_config", "metadata", "stop_sequences",
+    "temperature", "top_p", "top_k", "max_tokens", "stream", "speed", "cache_control",
 )  # fmt: skip
 MODELS = st.sampled_from(["claude-opus-4-5", "claude-opus-4-6", "claude-opus-5-5", "claude-sonnet-5-5"])
 BODY = st.fixed_dictionaries(

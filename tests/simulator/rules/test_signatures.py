@@ -53,8 +53,8 @@ def test_thinking_of_the_latest_turn_is_not_edited() -> None:
     body = conversation("claude-opus-4-6", thinking="Both have merits.")
     body["messages"][1]["content"][0]["thinking"] = "One has merits."
     assert verdict(body) == (
-        "messages.1.content.0: `thinking` or `redacted_thinking` blocks in the latest assistant message cannot "
-        "be modified. These blocks must remain as they were in the original response."
+        "messages.1.content.0: `thinking` or `redacted_thinking` blocks in the latest assistant message "
+        "cannot be modified. These blocks must remain as they were in the original response."
     )
 
 
@@ -73,7 +73,7 @@ TOOL = CONVERSATION["tools"][0]
     "body",
     [
         first_message(
-            CONVERSATION, [{"type": "text", "text": " Which one?\n", "cache_control": {"type": "ephemeral"}}]
+            CONVERSATION, [{"type": "text", "text": " Which one?\n", "cache_control": {"ttl": "1h"}}]
         ),
         first_message(CONVERSATION, [{"type": "text", "text": "Which one?"}, {"type": "text", "text": " "}]),
         edited(CONVERSATION, system=[{"type": "text", "text": "Be brief."}]),
