@@ -279,6 +279,14 @@ def test_the_target_s_own_default_effort_can_be_chosen() -> None:
     assert changes == []
 
 
+def test_it_is_said_why_effort_is_lowered_while_thinking_is_off() -> None:
+    done = rewrite(asked(O48, output_config={"effort": "max"}), O48, O5, CompatPolicy())
+    assert [change.sentence for change in done.changes] == [
+        "Thinking is set to disabled for claude-opus-5.",
+        "Effort is high, the most that claude-opus-5 takes while thinking is off.",
+    ]
+
+
 def test_other_output_options_keep_their_bytes_and_order() -> None:
     raw = b'{"model":"x","output_config":{"format" : {"a":1.0} ,"effort":"max","later":[ ]},"messages":[]}'
     source = parse(raw)
