@@ -11,10 +11,10 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 import uvicorn
@@ -29,10 +29,16 @@ from gateway.metrics import share
 from gateway.settings import Settings
 from gateway.tasks import SystemClock
 
-DRAIN_S = 600
-"""How long a stopping gateway lets running answers finish: as long as an answer may take to begin."""
 KEEP_ALIVE_S = 75
 """Longer than clients and load balancers keep idle connections, so that they are the ones who close."""
+
+GATEWAY: Mapping[str, Any] = {
+    "factory": True,
+    "lifespan": "on",
+    "timeout_graceful_shutdown": 600,  # a running answer may take that long to begin
+    "date_header": False,  # the upstream's travels with its answer
+}
+SIMULATOR: Mapping[str, Any] = {"lifespan": "off", "timeout_graceful_shutdown": 1}
 
 ConfigFile = Annotated[
     Path | None,
@@ -68,7 +74,7 @@ def serve(
     with bound(settings.host, settings.port) as listener, _shared_metrics(settings):
         view.console().print(_start_block(settings, documents, url_of(listener)))
         sys.stdout.flush()
-        run("gateway.app:create_app", listener, workers=settings.workers, factory=True)
+        run("gateway.app:create_app", listener, GATEWAY, workers=settings.workers)
 
 
 def simulate(
@@ -104,33 +110,25 @@ def simulate(
         rows = [("simulator", url_of(listener)), ("models", f"{len(catalogue.models)} in the catalogue")]
         view.console().print(view.facts([*rows, *(("fault", spec) for spec in fault or ())]))
         sys.stdout.flush()
-        run(simulator, listener, lifespan="off", drain_s=1)
+        run(simulator, listener, SIMULATOR)
 
 
 def run(
-    app: Callable[..., Any] | str,
-    listener: socket.socket,
-    *,
-    workers: int = 1,
-    factory: bool = False,
-    lifespan: Literal["on", "off"] = "on",
-    drain_s: int = DRAIN_S,
+    app: Callable[..., Any] | str, listener: socket.socket, options: Mapping[str, Any], *, workers: int = 1
 ) -> None:
     """Serve `app` on a bound socket until the process is told to stop."""
     config = uvicorn.Config(
         app,
-        factory=factory,
         workers=workers,
         http="httptools",
         loop="auto",  # uvloop wherever it exists
         ws="none",
-        lifespan=lifespan,
         log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=drain_s,
+        **options,
     )
     started = _run_workers(config, listener) if workers > 1 else _run_here(config, listener)
     if not started:

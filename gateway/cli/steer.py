@@ -219,7 +219,8 @@ def _confirmed(admin: Admin, answer: Any) -> list[str]:
 
 def _tell_emergency(name: str, answer: Any, confirmed: list[str]) -> None:
     replicas, out = answer["replicas"], view.console()
-    count = f"{replicas['acknowledged']} of {replicas['expected']} replicas have confirmed"
+    verb = "replica has" if replicas["expected"] == 1 else "replicas have"
+    count = f"{replicas['acknowledged']} of {replicas['expected']} {verb} confirmed"
     took = f" after {answer['took_ms']} ms" if "took_ms" in answer else ""
     if answer["status"] == "rolled_back" and not replicas["missing"]:
         out.print(f"{name}: STOPPED. Everything is on control; {count}{took}.", style="bold green")

@@ -72,18 +72,24 @@ def agreement(replicas: Mapping[str, Any]) -> str:
 def standing(status: Status) -> str:
     """Say phase, stage and share."""
     phase, reason = status["phase"], status.get("reason")
-    weight, stage = percent(status["weight_percent"]), (status.get("stage") or {}).get("name")
     match phase:
         case "draft":
             return "draft, everything on control"
         case "rolled_back":
             return f"rolled back ({reason}), everything on control"
         case "paused":
-            return f"paused ({reason}), stage {stage} ({weight})"
+            return f"paused ({reason}), {_share(status)}"
         case "running":
-            return f"running, stage {stage} ({weight})"
+            return f"running, {_share(status)}"
         case _:
-            return f"{phase} ({weight})"
+            return f"{phase} ({percent(status['weight_percent'])})"
+
+
+def _share(status: Status) -> str:
+    weight, stage = status["weight_percent"], status["stage"]
+    if weight == stage["percent"]:
+        return f"stage {stage['name']} ({percent(weight)})"
+    return f"set to {percent(weight)} in stage {stage['name']} ({percent(stage['percent'])})"
 
 
 def status_report(status: Status) -> RenderableType:

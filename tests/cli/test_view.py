@@ -23,7 +23,8 @@ def drawn(what: RenderableType, width: int = 160) -> str:
         ({"phase": "draft"}, "draft, everything on control, 3 of 3 replicas agree"),
         (
             {"phase": "paused", "reason": "user", "weight_percent": 12.5},
-            "paused (user), stage early (12.5 %), 312 + 308 units enrolled, 3 of 3 replicas agree",
+            "paused (user), set to 12.5 % in stage early (25 %), 312 + 308 units enrolled, "
+            "3 of 3 replicas agree",
         ),
         (
             {"phase": "rolled_back", "reason": "automatic"},
