@@ -81,6 +81,7 @@ class ControlService:
         unit_key: Callable[[str], str],
         clock: Clock,
         emergency_store_s: float = 0.7,
+        landing_s: float = LANDING_S,
     ) -> None:
         """`unit_key` hashes as the data path does; `emergency_store_s` bounds the store in an emergency."""
         self.read = Reader(
@@ -97,6 +98,7 @@ class ControlService:
         self._replica_id = replica_id
         self._clock = clock
         self._emergency_store_s = emergency_store_s
+        self._landing_s = landing_s
 
     async def act(self, name: str, ask: Ask) -> Status:
         """Carry out one verb; raises NotFound, Conflict, StaleWrite, BadRequest or StoreUnavailable."""
@@ -143,11 +145,11 @@ class ControlService:
                 await self._replica.refresh()
             left_s = max(0.0, EMERGENCY_S - (self._clock.monotonic() - started))
             acks = await self._replica.await_acknowledgements(name, state.order, left_s)
-            await asyncio.sleep(LANDING_S)
+            await asyncio.sleep(self._landing_s)
             return Emergency("rolled_back", 0, view.counted(acks), self._ms_since(started))
         except (StoreUnavailable, StaleWrite, TimeoutError):
             await self._kill_here(name, order)
-            await asyncio.sleep(LANDING_S)
+            await asyncio.sleep(self._landing_s)
             replicas = view.alone(self._replica_id, self._replica.known_replicas())
             return Emergency("rolled_back_locally", 0, replicas, self._ms_since(started))
 
@@ -194,7 +196,7 @@ class ControlService:
             try:
                 return await self._store.commit(after, event, expected=before.order)
             except StaleWrite:
-                if if_match is not None or not attempts:
+                if not attempts:
                     raise
 
     async def _spread(self, state: MigrationState, timeout_s: float) -> ReplicaCount | None:
@@ -217,9 +219,8 @@ class ControlService:
 
     async def _kill_here(self, name: str, order: Order) -> None:
         obeyed = self._replica.snapshot.state(name)
-        carry_out(
-            obeyed, order, self.read.file_spec(obeyed)
-        )  # for its refusal: what is completed is not killed
+        # For its refusal alone: what is completed is not killed.
+        carry_out(obeyed, order, self.read.file_spec(obeyed))
         await self._replica.kill_locally(name, order.by, order.reason)
 
     def _ms_since(self, started: float) -> int:

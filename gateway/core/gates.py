@@ -59,7 +59,7 @@ class Tally:
     errors: int = 0
     fallbacks: int = 0
     units: frozenset[str] = frozenset()
-    """Distinct units, keyed; where there are many, some of them: always enough to see that a minimum is met."""
+    """Distinct units, keyed; where there are many, enough of them to see that a minimum is met."""
 
     def __add__(self, other: "Tally") -> "Tally":
         return Tally(

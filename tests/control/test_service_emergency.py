@@ -72,6 +72,13 @@ async def test_an_emergency_wins_every_race() -> None:
     assert (answer.status, plane.state.killed) == ("rolled_back", True)
 
 
+async def test_an_emergency_that_cannot_win_kills_here() -> None:
+    plane = contended(rivals=EMERGENCY_ATTEMPTS)
+    answer = await plane.service.emergency_rollback("m", by="ada", reason="")
+    assert answer.status == "rolled_back_locally"
+    assert plane.replica.kills == [("m", "ada", "")]
+
+
 async def test_two_emergencies_at_once_are_one(plane: ControlPlane) -> None:
     await plane.act("start")
     await asyncio.gather(

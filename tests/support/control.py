@@ -98,7 +98,7 @@ class ControlPlane:
             catalogue=lambda: self.catalogue,
             unit_key=lambda unit: f"key of {unit}",
             clock=self.clock,
-            **options,
+            **{"landing_s": 0.0, **options},
         )
 
     async def act(self, *verbs: Verb, by: str = "ada", **arguments: Any) -> None:
