@@ -82,11 +82,15 @@ class Tasks:
 
 
 async def _cancel(tasks: set[asyncio.Task[Any]], grace_s: float) -> None:
-    if not tasks:
-        return
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks, timeout=grace_s)
+    # Twice: before Python 3.12, `asyncio.wait_for` swallows a cancellation that comes together with its
+    # result, and the Redis client waits with it.
+    for _ in range(2):
+        pending = {task for task in tasks if not task.done()}
+        if not pending:
+            return
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=grace_s)
 
 
 def _log_failure(task: asyncio.Task[Any]) -> None:

@@ -75,6 +75,29 @@ async def test_drain_stops_loops_without_waiting_or_complaint(caplog: pytest.Log
     assert caplog.records == []
 
 
+async def test_a_loop_that_swallows_a_cancellation_is_cancelled_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Tasks, "CANCEL_GRACE_S", 0.01)
+    tasks = Tasks()
+    swallowed = 0
+
+    async def swallow_one() -> None:
+        nonlocal swallowed
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                swallowed += 1
+                if swallowed == 2:
+                    raise
+
+    loop = tasks.spawn("tick", swallow_one(), endless=True)
+    await asyncio.sleep(0)
+    await tasks.drain(0)
+    assert (loop.cancelled(), swallowed) == (True, 2)
+
+
 async def test_one_gateway_does_not_drain_another() -> None:
     ours, theirs = Tasks(), Tasks()
     other = theirs.spawn("theirs", asyncio.Event().wait())
