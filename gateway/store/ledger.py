@@ -15,15 +15,18 @@ When is memory certain? Another replica may have pinned a conversation or moved 
 
 When is the store certain? What it finds, always. That it finds nothing means little while it has just come
 back: it may have lost its data, and the replicas are still putting back what they remember. So for `DOUBT_S`
-"nothing" is "unknown", and the caller goes by the hash, which every replica computes alike.
+"nothing" is "unknown", and the caller goes by the hash, which every replica computes alike. Each process
+looks every two seconds for a pin of its own; when that is gone, all that it remembers is written again.
 """
 
 import asyncio
 import base64
 import logging
 import math
+import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import takewhile
@@ -39,6 +42,8 @@ logger = logging.getLogger(__name__)
 
 DOUBT_S = 5.0
 """How long the replicas may take to put back what a store lost."""
+OWN = "@ledger"
+"""Where each process has a pin of its own; no migration can have this name."""
 
 V = TypeVar("V")
 
@@ -104,11 +109,12 @@ class Ledger:
         pin_ttl_s: int = 3600,
         capacity: int = 200_000,
         call_s: float = 2.0,
+        watch_s: float = 2.0,
         probe_pauses_s: tuple[float, float] = (0.2, 2.0),
     ) -> None:
-        self._memory = memory
-        self._clock = clock
-        self._pin_ttl_s = pin_ttl_s
+        self._memory, self._clock = memory, clock
+        self._pin_ttl_s, self._watch_s = pin_ttl_s, watch_s
+        self._own = secrets.token_hex(8)
         self._pins: _Lru[_Pinned] = _Lru(capacity)
         self._records: _Lru[_Recorded] = _Lru(capacity)
         self._eras: dict[str, int] = {}
@@ -193,20 +199,20 @@ class Ledger:
 
         With another secret than before nothing of it could be found again, and it is dropped instead.
         """
-        self._lost_at = self._clock.monotonic()
         if secret != self._secret:
             self._adopt(secret)
             self._pins.clear()
             self._records.clear()
             self._outbox.clear()
-        elif self._rewriting is None or self._rewriting.done():
-            self._rewriting = self._tasks.spawn("ledger-rewrite", self._rewrite(), endless=True)
+            return
+        self._put_back()
 
     # --- life ---------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to send what is noted."""
+        """Begin to send what is noted, and to watch whether the store keeps it."""
         self._tasks.spawn("ledger-flush", self._outbox.run(), endless=True)
+        self._tasks.spawn("ledger-watch", self._watch(), endless=True)
 
     async def aclose(self, deadline_s: float = 2.0) -> None:
         """Send what is left, for `deadline_s` at most."""
@@ -313,6 +319,38 @@ class Ledger:
         self._outbox.put(key, write)
         return True
 
+    def _forget_written(self, write: Write) -> None:
+        """The store will not be told this after all."""
+        if isinstance(write, PinWrite):
+            pinned = self._pins.get((write.migration, PIN_RUN, write.key))
+            if pinned is not None:
+                pinned.refreshed_at = -math.inf
+        elif (recorded := self._records.get((write.migration, write.run, write.unit_key))) is not None:
+            recorded.written = False
+
+    # --- a store that lost its data -----------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(self._watch_s)
+            with suppress(StoreUnavailable):
+                await self._look_for_own()
+
+    async def _look_for_own(self) -> None:
+        own = PinWrite(OWN, self.key(self._own), Pin(Arm.control, 0, ""), self._pin_ttl_s)
+        told = self._pin(OWN, own.key) is not None and (OWN, PIN_RUN, own.key) not in self._outbox
+        if told and not self._health.away:
+            found = await self._health.call("recall", self._memory.recall(Recall(OWN, 0, (own.key,), None)))
+            if found.pin is None:
+                logger.warning("the store lost what was remembered there; it is told again")
+                self._put_back()
+        await self.note([own], 0)
+
+    def _put_back(self) -> None:
+        self._lost_at = self._now()
+        if self._rewriting is None or self._rewriting.done():
+            self._rewriting = self._tasks.spawn("ledger-rewrite", self._rewrite(), endless=True)
+
     async def _rewrite(self) -> None:
         """Tell the store everything again, no faster than it takes it."""
         for pins in self._pins.slices(BATCH):
@@ -328,15 +366,6 @@ class Ledger:
             for key, recorded in records:
                 self._outbox.put(key, Enrolment(*key, recorded.arm))
             await self._outbox.sent()
-
-    def _forget_written(self, write: Write) -> None:
-        """The store will not be told this after all."""
-        if isinstance(write, PinWrite):
-            pinned = self._pins.get((write.migration, PIN_RUN, write.key))
-            if pinned is not None:
-                pinned.refreshed_at = -math.inf
-        elif (recorded := self._records.get((write.migration, write.run, write.unit_key))) is not None:
-            recorded.written = False
 
     # --- small things -------------------------------------------------------------------------------------
 

@@ -74,8 +74,9 @@ class Replica:
     ) -> None:
         """`on_change` hands the data path what to obey and returns when it does.
 
-        `on_loss` is told that the store lost what was remembered there, with the secret that the fleet hashes
-        units with from then on. `on_error` is told the name of each call of the store that failed.
+        `on_loss` is told that the store lost what was remembered there, or turned out to hash units with
+        another secret than this process; with the secret that holds from then on. `on_error` is told the name
+        of each call of the store that failed.
         """
         self.id = id
         self.snapshot = Snapshot({}, clock.now(), "none")
@@ -94,7 +95,7 @@ class Replica:
         self._obeyed_kills = self._kills.read()
         self._tasks = Tasks()
         self._started_at = clock.now()
-        self._secret_shared = False
+        self._secret_kept = False
         self._acknowledged: dict[str, Order] | None = None
         self._reporting, self._saving = asyncio.Lock(), asyncio.Lock()
         self._saved: Snapshot | None = None
@@ -110,8 +111,8 @@ class Replica:
     async def boot(self, timeout_s: float) -> Origin:
         """Find out what to obey, within `timeout_s`, and say from where. Never fails."""
         saved = await asyncio.to_thread(disk.load, self._data_dir / disk.FILE)
-        kept_secret = await asyncio.to_thread(_read, self._data_dir / KEY_FILE)
-        self.secret = kept_secret or secrets.token_bytes(32)
+        kept = await asyncio.to_thread(_read, self._data_dir / KEY_FILE)
+        self.secret, self._secret_kept = kept or secrets.token_bytes(32), kept is not None
         agreed = saved or self._agreed
         try:
             async with asyncio.timeout(timeout_s):
@@ -219,6 +220,8 @@ class Replica:
             with suppress(StoreUnavailable):
                 await self._report()
                 self._known = await self._ask("replicas", self._store.replicas())
+                if await self._share_secret():
+                    self._on_loss(self.secret)
             await asyncio.sleep(self._heartbeat_s)
 
     # --- obeying --------------------------------------------------------------------------------------
@@ -286,7 +289,6 @@ class Replica:
         restored = [state.name for state in newer if await self._restore(state)]
         if restored:
             logger.warning("the store had lost states; they are restored", extra={"migrations": restored})
-        if restored or not self._secret_shared:
             await self._share_secret()
             self._on_loss(self.secret)
         for name, state in self._agreed.states.items():
@@ -302,14 +304,17 @@ class Replica:
         await self._ask("raise_epoch", self._store.raise_epoch(state.epoch))
         return await self._ask("restore", self._store.restore(state))
 
-    async def _share_secret(self) -> None:
-        """Hash units as the fleet does, also after the next start without the store."""
-        self.secret = await self._ask("secret", self._store.secret())
-        self._secret_shared = True
-        try:
-            await asyncio.to_thread(replace_file, self._data_dir / KEY_FILE, self.secret)
-        except OSError as error:
-            logger.warning("the fleet's secret could not be kept", extra={"error": str(error)})
+    async def _share_secret(self) -> bool:
+        """Hash units as the fleet does, also after a start without it; True if the secret is a new one."""
+        shared = await self._ask("secret", self._store.secret())
+        changed, self.secret = shared != self.secret, shared
+        if changed or not self._secret_kept:
+            try:
+                await asyncio.to_thread(replace_file, self._data_dir / KEY_FILE, shared)
+                self._secret_kept = True
+            except OSError as error:
+                logger.warning("the fleet's secret could not be kept", extra={"error": str(error)})
+        return changed
 
     async def _settle(self, name: str, kill: Kill) -> None:
         state = self._agreed.state(name)

@@ -215,3 +215,38 @@ async def test_another_secret_makes_all_that_is_remembered_unfindable(fleet: Led
     assert (ledger.queued, ledger.known(ask(old, unit=None))) == (0, None)
     await ledger.note([enrolled()], WAIT_S)
     assert set(fleet.server.data.records) <= {("m", 1, "u")}
+
+
+async def test_a_ledger_that_learns_the_fleets_secret_at_its_start_believes_the_store_at_once(
+    fleet: Ledgers,
+) -> None:
+    ledger, _ = fleet.join(secret=b"until the store is reached")
+    ledger.renew(b"fleet")
+    assert await ledger.recall(ask("c"), WAIT_S) == Recollection()
+
+
+async def test_each_process_notices_by_itself_that_the_store_lost_its_data(fleet: Ledgers) -> None:
+    here, _ = fleet.join(watch_s=0.001)
+    there, _ = fleet.join(watch_s=0.001)
+    await here.note([pinned("c", CANDIDATE)], WAIT_S)
+    await there.note([enrolled("v", Arm.candidate)], WAIT_S)
+    await eventually(lambda: len(fleet.server.data.pins) == 3)
+    fleet.server.lose()
+    await eventually(lambda: len(fleet.server.data.pins) == 3)
+    assert (await here.recall(ask("c"), WAIT_S), await there.recall(ask("c"), WAIT_S)) == (
+        Recollection(CANDIDATE),
+        Recollection(CANDIDATE),
+    )
+    await eventually(lambda: fleet.server.data.records == {("m", 1, "v"): Arm.candidate})
+
+
+async def test_nothing_is_written_again_while_nothing_is_lost(fleet: Ledgers) -> None:
+    ledger, store = fleet.join(watch_s=0.001)
+    await ledger.note([pinned("c")], WAIT_S)
+    await eventually(lambda: store.calls["recall"] > 5)
+    store.away = True
+    await eventually(lambda: ledger.away)
+    store.away = False
+    recalls = store.calls["recall"]
+    await eventually(lambda: store.calls["recall"] > recalls + 5)
+    assert ledger.written == 2

@@ -144,3 +144,11 @@ async def test_a_process_that_began_without_the_store_takes_the_fleets_secret_la
     member.replica.start()
     await eventually(lambda: member.losses == [shared])
     assert own != shared == member.replica.secret
+
+
+async def test_a_secret_that_another_process_made_after_a_loss_becomes_everybodys(fleet: Fleet) -> None:
+    members = [await fleet.join("a"), await fleet.join("b")]
+    fleet.server.lose()
+    fleet.server.data.secret = b"made by a process that started meanwhile"
+    await eventually(lambda: all(member.losses for member in members))
+    assert {member.replica.secret for member in members} == {b"made by a process that started meanwhile"}

@@ -35,7 +35,9 @@ class Ledgers:
         self.failed: list[str] = []
         self.ledgers: list[Ledger] = []
 
-    def join(self, *, capacity: int = 1000, secret: bytes = b"fleet") -> tuple[Ledger, MemoryStore]:
+    def join(
+        self, *, capacity: int = 1000, secret: bytes = b"fleet", watch_s: float = 3600
+    ) -> tuple[Ledger, MemoryStore]:
         store = MemoryStore(self.server)
         ledger = Ledger(
             store,
@@ -45,6 +47,7 @@ class Ledgers:
             pin_ttl_s=TTL_S,
             capacity=capacity,
             call_s=0.2,
+            watch_s=watch_s,
             probe_pauses_s=(0.001, 0.002),
         )
         ledger.start()
