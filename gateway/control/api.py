@@ -256,7 +256,10 @@ async def _refuse(request: Request, error: Exception) -> JSONResponse:
 async def _refuse_form(request: Request, error: Exception) -> JSONResponse:
     problems = error.errors() if isinstance(error, RequestValidationError) else ()
     lines = (f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}" for problem in problems)
-    return _envelope(BadRequest("; ".join(lines) or "the request cannot be understood"))
+    message = "; ".join(lines) or "the request cannot be understood"
+    if "json" not in request.headers.get("content-type", "json"):
+        message += " (a body is read as JSON only with Content-Type: application/json)"
+    return _envelope(BadRequest(message))
 
 
 async def _refuse_route(request: Request, error: Exception) -> JSONResponse:

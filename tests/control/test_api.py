@@ -181,6 +181,11 @@ async def test_a_body_that_is_no_json_is_refused(api: httpx2.AsyncClient) -> Non
     refused(answer, 400, "invalid_request_error", "JSON")
 
 
+async def test_a_body_that_is_not_called_json_is_refused_with_a_hint(api: httpx2.AsyncClient) -> None:
+    answer = await api.post(f"{ACT}/start", data={"reason": "x"})
+    refused(answer, 400, "invalid_request_error", "Content-Type: application/json")
+
+
 @pytest.mark.parametrize("verb", ["begin", "set-weight", "automatic-rollback", "START"])
 async def test_an_unknown_verb_is_answered_with_the_known_ones(verb: str, api: httpx2.AsyncClient) -> None:
     refused(await api.post(f"{ACT}/{verb}"), 404, "not_found_error", verb, "step-back", "emergency-rollback")
