@@ -72,11 +72,11 @@ class World:
         self._clock = clock
         self._faults = faults
         self._speed = speed
-        self._token = secrets.token_urlsafe(24)
+        self.token = secrets.token_urlsafe(24)
         self._folder = Path()
         self._servers: list[asyncio.subprocess.Process] = []
         self._admin = httpx2.AsyncClient(
-            headers={"authorization": f"Bearer {self._token}"}, timeout=10, trust_env=False
+            headers={"authorization": f"Bearer {self.token}"}, timeout=10, trust_env=False
         )
 
     async def __aenter__(self) -> Self:
@@ -140,7 +140,7 @@ class World:
             "GATEWAY_UPSTREAM_URL": upstream,
             "GATEWAY_DATA_DIR": str(self._folder / "data"),
             "GATEWAY_STORE_URL": f"sqlite:///{self._folder / 'gateway.db'}",
-            "GATEWAY_ADMIN_TOKENS": f"{WHO}:admin:{self._token}",
+            "GATEWAY_ADMIN_TOKENS": f"{WHO}:admin:{self.token}",
             "GATEWAY_LOG_LEVEL": "warning",
         }
         with self._log(name).open("wb") as log:

@@ -17,25 +17,28 @@ from gateway.demo.story import Check
 ROOT = Path(__file__).parents[2]
 
 
-def summary(*checks: Check) -> list[str]:
+def summary(*checks: Check) -> tuple[int, list[str]]:
     out = io.StringIO()
-    summarise(view.console(out, 120), checks, 31.4)
-    return [line for line in out.getvalue().splitlines() if line]
+    code = summarise(view.console(out, 120), checks, 31.4)
+    return code, [line for line in out.getvalue().splitlines() if line]
 
 
 def test_what_held_is_ticked() -> None:
-    assert summary(Check(True, "It went to 100 %.", "It did not.")) == [
-        "✓ It went to 100 %.",
-        "All of it on this machine, in 31 s. Next: make run, and README.md.",
-    ]
+    assert summary(Check(True, "It went to 100 %.", "It did not.")) == (
+        0,
+        ["✓ It went to 100 %.", "All of it on this machine, in 31 s. Next: make run, and README.md."],
+    )
 
 
-def test_what_did_not_hold_is_said() -> None:
-    assert summary(Check(True, "a", "b"), Check(False, "It went to 100 %.", "It did not.")) == [
-        "✓ a",
-        "✗ It did not.",
-        "The demo failed: 1 of 2 claims do not hold (31 s).",
-    ]
+def test_what_did_not_hold_is_said_and_fails() -> None:
+    assert summary(Check(True, "a", "b"), Check(False, "It went to 100 %.", "It did not.")) == (
+        1,
+        ["✓ a", "✗ It did not.", "The demo failed: 1 of 2 claims do not hold (31 s)."],
+    )
+
+
+def test_a_demo_that_checked_nothing_fails() -> None:
+    assert summary()[0] == 1
 
 
 def start(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:

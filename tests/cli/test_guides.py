@@ -1,0 +1,58 @@
+"""What the README and the guides say about commands, settings and files is true."""
+
+import re
+from pathlib import Path
+
+import pytest
+import typer
+from typer.core import TyperGroup
+
+from gateway.cli.main import app
+from gateway.config import load_migration
+from gateway.settings import PREFIX, Settings
+
+ROOT = Path(__file__).parents[2]
+GUIDES = {
+    name: (ROOT / name).read_text("utf-8") for name in ("README.md", "docs/migrating.md", "docs/operating.md")
+}
+CODE = re.compile(r"```sh\n(.*?)```|`([^`\n]+)`", re.DOTALL)
+COMMENT = re.compile(r"#.*")
+CALL = re.compile(r"\bgateway ((?:[a-z][a-z-]*(?: |$))+)", re.MULTILINE)
+
+
+def calls() -> list[tuple[str, str]]:
+    """Every `gateway …` in code, with the guide that names it."""
+    code = ((name, block[1] or block[2]) for name, text in GUIDES.items() for block in CODE.finditer(text))
+    return [(name, call[1].strip()) for name, text in code for call in CALL.finditer(COMMENT.sub("", text))]
+
+
+@pytest.mark.parametrize(("guide", "call"), sorted(set(calls())))
+def test_every_command_that_is_named_exists(guide: str, call: str) -> None:
+    command = typer.main.get_command(app)
+    for word in call.split():
+        if not isinstance(command, TyperGroup):
+            break
+        assert word in command.commands, f"{guide}: gateway {call}"
+        command = command.commands[word]
+
+
+def test_commands_are_found_in_the_guides() -> None:
+    named = {call for _, call in calls()}
+    assert {"migration emergency-rollback", "check", "simulate", "migration status"} <= named
+
+
+def test_every_setting_is_explained_and_exists() -> None:
+    explained = set(re.findall(rf"`{PREFIX}([A-Z_]+)`", GUIDES["docs/operating.md"]))
+    assert explained - {"URL", "ADMIN_TOKEN"} == {name.upper() for name in Settings.model_fields}
+
+
+def test_the_migration_in_the_guide_is_valid(tmp_path: Path) -> None:
+    (document,) = re.findall(r"```yaml\n(.*?)```", GUIDES["docs/migrating.md"], re.DOTALL)
+    file = tmp_path / "migration.yaml"
+    file.write_text(document, "utf-8")
+    assert load_migration(file).name == "opus-4-5-to-5-5"
+
+
+def test_the_python_in_the_readme_is_python() -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", GUIDES["README.md"], re.DOTALL)
+    compile(example, "README.md", "exec")
