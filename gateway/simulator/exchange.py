@@ -15,8 +15,9 @@ from gateway.simulator.journal import Entry
 from gateway.simulator.rules.case import ApiError, Json
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 Headers = Iterable[tuple[str, str]]
 
 SHORTEST_PAUSE_S = 0.0005

@@ -100,7 +100,7 @@ def parse_fault(spec: str) -> Fault:
     """Read a fault; raises ConfigError naming the part that is wrong."""
     given: dict[str, Any] = {}
     for part in spec.split(","):
-        name, separator, value = part.strip().partition("=")
+        name, separator, value = (piece.strip() for piece in part.partition("="))
         if not separator or name not in _READERS:
             known = ", ".join(_READERS)
             raise ConfigError(

@@ -83,7 +83,8 @@ class Entry:
 class Journal:
     """The last requests, oldest first, and counts of all since the last `clear`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, max_entries: int = MAX_ENTRIES) -> None:
+        self._max_entries = max_entries
         self._entries: deque[Entry] = deque()
         self._with_body: deque[Entry] = deque()
         self._kept_bytes = 0
@@ -97,7 +98,7 @@ class Journal:
         entry = Entry(self._seq, at, method, path, query)
         self._in_flight += 1
         self._entries.append(entry)
-        if len(self._entries) > MAX_ENTRIES:
+        if len(self._entries) > self._max_entries:
             self._entries.popleft()
         return entry
 
@@ -112,7 +113,7 @@ class Journal:
         counts[f"fault {entry.fault}"] += bool(entry.fault)
         self._kept_bytes += len(entry.body)
         self._with_body.append(entry)
-        while self._kept_bytes > MAX_BODY_BYTES or len(self._with_body) > MAX_ENTRIES:
+        while self._kept_bytes > MAX_BODY_BYTES or len(self._with_body) > self._max_entries:
             oldest = self._with_body.popleft()
             self._kept_bytes -= len(oldest.body)
             oldest.body = b""

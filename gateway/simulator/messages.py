@@ -27,6 +27,7 @@ from gateway.simulator.rules.case import (
     Switches,
     find_model,
     read_body,
+    whole_numbers,
 )
 from gateway.simulator.rules.judge import check
 from gateway.tasks import Clock
@@ -127,7 +128,7 @@ class Messages:
 
     def _case(self, body: Json, head: Head, *, counting: bool = False, batched: bool = False) -> Case:
         model = find_model(body, self._catalogue, self._switches)
-        return Case(body, model, head.version, head.betas, self._switches, counting, batched)
+        return Case(whole_numbers(body), model, head.version, head.betas, self._switches, counting, batched)
 
     def _answer(self, case: Case, strike: Strike, habit: Habit | None) -> Answer:
         tokens = check(case, lambda: count_prompt(case.body, case.model))

@@ -122,7 +122,8 @@ class StoredFile:
 class Files:
     """The uploads, the oldest forgotten first when there is no more room."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, room_bytes: int = MAX_STORED_BYTES) -> None:
+        self._room_bytes = room_bytes
         self._files: OrderedDict[str, StoredFile] = OrderedDict()
         self._stored_bytes = 0
         self._count = 0
@@ -147,7 +148,7 @@ class Files:
         }
         self._files[file_id] = StoredFile(metadata, content)
         self._stored_bytes += len(content)
-        while self._stored_bytes > MAX_STORED_BYTES:
+        while self._stored_bytes > self._room_bytes:
             _, oldest = self._files.popitem(last=False)
             self._stored_bytes -= len(oldest.content)
         return metadata

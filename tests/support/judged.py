@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway.compat.catalog import Catalogue
 from gateway.simulator.replies.tokens import count_prompt
-from gateway.simulator.rules.case import ApiError, Case, Switches, find_model
+from gateway.simulator.rules.case import ApiError, Case, Switches, find_model, whole_numbers
 from gateway.simulator.rules.judge import check
 from tests.support.upstream import shipped_catalogue
 
@@ -35,11 +35,11 @@ def case_of(
     body.pop(without, None)
     switches = switches or Switches()
     model = find_model(body, catalogue(), switches)
-    return Case(body, model, version, frozenset(betas), switches, counting, batched)
+    return Case(whole_numbers(body), model, version, frozenset(betas), switches, counting, batched)
 
 
 def verdict(body: dict[str, Any], **given: Any) -> str:
-    """The message of the 400 that a request deserves, empty when it deserves none; takes what `case_of` takes."""
+    """The message of the 400 that a request deserves, if any; takes what `case_of` takes."""
     case = case_of(body, **given)
     try:
         check(case, lambda: count_prompt(case.body, case.model))

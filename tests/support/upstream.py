@@ -16,7 +16,8 @@ import http.client
 import json
 import socket
 import threading
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,6 +121,17 @@ class Upstream:
         return [
             request for request in found if path in (None, request.path) and model in (None, request.model)
         ]
+
+    def wait_for(
+        self, condition: Callable[[list[LoggedRequest]], object], *, deadline_s: float = DEADLINE_S
+    ) -> list[LoggedRequest]:
+        """Block until the log meets a condition, and return it; TimeoutError after the deadline."""
+        pause, give_up_at = threading.Event(), time.monotonic() + deadline_s
+        while not condition(found := self.requests()):
+            if time.monotonic() > give_up_at:
+                raise TimeoutError(f"the upstream's log still does not meet the condition: {found}")
+            pause.wait(0.005)
+        return found
 
     def forget_requests(self) -> None:
         """Empty the log."""

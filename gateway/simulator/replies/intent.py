@@ -94,12 +94,23 @@ def given_beginning(case: Case) -> Beginning | None:
         place = verb.end()
         given = _GIVEN.search(text, place)
         if given and given.start() - place <= _NEAR:
-            literal = str(parse_json(given["json"])) if given["json"] else ""
             once = _ONCE.search(text, place, given.start()) is not None
-            told = Beginning(literal or given["inner"] or given["fence"] or given["tick"], once)
+            told = Beginning(
+                _literal(given["json"]) or given["inner"] or given["fence"] or given["tick"], once
+            )
             # What is given may hold such a verb itself.
             place = given.end()
     return told
+
+
+def _literal(quoted: str | None) -> str:
+    """What a text in quotes says: as a JSON string if it is one, else as it stands."""
+    if not quoted:
+        return ""
+    try:
+        return str(parse_json(quoted))
+    except ValueError:
+        return quoted[1:-1]
 
 
 def tool_calls(case: Case, seed: bytes) -> list[tuple[str, Json]]:

@@ -219,6 +219,22 @@ def find_model(body: Json, catalogue: Catalogue, switches: Switches) -> Model:
     return model
 
 
+def whole_numbers(body: Json) -> Json:
+    """The body with `100.0` or `1e2` as 100 where an integer is meant: the API takes any spelling of one."""
+    evened = dict(body)
+    for key in ("max_tokens", "top_k"):
+        if key in body:
+            evened[key] = _whole(body[key])
+    thinking = body.get("thinking")
+    if isinstance(thinking, dict) and "budget_tokens" in thinking:
+        evened["thinking"] = {**thinking, "budget_tokens": _whole(thinking["budget_tokens"])}
+    return evened
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _decoded(data: bytes, encoding: str, limit: int) -> bytes:
     if encoding in ("", "identity"):
         return data

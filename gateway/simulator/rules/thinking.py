@@ -7,8 +7,6 @@ from gateway.simulator.rules.case import EXTRA, Case, Json, Rule
 from gateway.simulator.rules.signatures import CONTROLS_BETA
 
 UPDATES_BETA = "thinking-display-updates-2026-08-18"
-UPDATES_MODELS = frozenset({"claude-opus-5-5", "claude-sonnet-5-5"})
-"""Models beside Fable and Mythos that show progress updates."""
 
 USE_ADAPTIVE = 'Use "thinking.type.adaptive" and "output_config.effort" to control thinking behavior.'
 USE_ENABLED = (
@@ -60,12 +58,8 @@ def _thinking_siblings(case: Case, kind: str, thinking: Json) -> Iterator[str]:
     if kind == "enabled":
         yield from _budget(case, thinking)
     display = thinking.get("display")
-    updates = UPDATES_BETA in case.betas and (
-        case.model.line in ("fable", "mythos") or case.model.id in UPDATES_MODELS
-    )
-    shown = (
-        ("summarized", "omitted", "updates") if updates and kind == "adaptive" else ("summarized", "omitted")
-    )
+    updates = kind == "adaptive" and case.model.thinking.updates and UPDATES_BETA in case.betas
+    shown = ("summarized", "omitted", *(("updates",) if updates else ()))
     if display is not None and display not in shown and "display" in known:
         options = " or ".join([", ".join(f"'{name}'" for name in shown[:-1]), f"'{shown[-1]}'"])
         yield f"thinking.{kind}.display: Input should be {options}"

@@ -125,6 +125,7 @@ def test_whether_json_is_wanted(system: str, text: str, wanted: bool) -> None:
         ("It has already begun with this: do not repeat it.\n<a>x: </a>", Beginning("x: ", True)),
         ("Begin your reply with <reply_start><b></reply_start>", Beginning("<b>", False)),
         ('Begin with <start>{"start": "a"</start>', Beginning('{"start": "a"', False)),
+        ('Begin with "C:\\q".', Beginning("C:\\q", False)),
         ('Begin with "a". Or rather begin with "b".', Beginning("b", False)),
     ],
 )

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.simulator.rules.case import ApiError, Switches, check_head, find_model, read_body
+from gateway.simulator.rules.case import ApiError, Switches, check_head, find_model, read_body, whole_numbers
 from tests.support.judged import case_of, catalogue
 
 KEY = {"x-api-key": "k"}
@@ -119,6 +119,16 @@ def test_an_alias_means_its_row() -> None:
 )
 def test_whether_a_request_thinks(model: str, thinking: Any, thinks: bool) -> None:
     assert case_of({"model": model, "thinking": thinking}).thinks is thinks
+
+
+@pytest.mark.parametrize(
+    ("sent", "meant"), [("100", 100), ("100.0", 100), ("1e2", 100), ("99.5", 99.5), ('"1"', "1")]
+)
+def test_an_integer_may_be_spelled_as_any_number(sent: str, meant: Any) -> None:
+    read = read_body(f'{{"max_tokens": {sent}, "thinking": {{"budget_tokens": {sent}}}}}'.encode(), "")
+    evened = whole_numbers(read)
+    assert (evened["max_tokens"], evened["thinking"]["budget_tokens"]) == (meant, meant)
+    assert type(evened["max_tokens"]) is type(meant)
 
 
 def test_the_effort_in_force() -> None:
