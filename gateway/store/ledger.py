@@ -13,10 +13,10 @@ When is memory certain? Another replica may have pinned a conversation or moved 
 - That there is no pin never is, except from an answer of the store itself.
 - A record is certain enough where no pin is asked for: a new conversation goes by the hash anyway.
 
-When is the store certain? What it finds, always. That it finds nothing means little while it has just come
-back: it may have lost its data, and the replicas are still putting back what they remember. So for `DOUBT_S`
-"nothing" is "unknown", and the caller goes by the hash, which every replica computes alike. Each process
-looks every two seconds for a pin of its own; when that is gone, all that it remembers is written again.
+When is the store certain? What it finds, always. That it finds nothing means little after it lost its data,
+while the replicas are still putting back what they remember. So for `DOUBT_S` "nothing" is "unknown" then,
+and the caller goes by the hash, which every replica computes alike. Each process notices a loss by a pin of
+its own, for which it looks every two seconds and when the store comes back.
 """
 
 import asyncio
@@ -123,7 +123,6 @@ class Ledger:
         self._tasks = Tasks()
         self._health = Health(
             self._probe,
-            clock=clock,
             tasks=self._tasks,
             on_error=on_error,
             call_s=call_s,
@@ -280,16 +279,13 @@ class Ledger:
         """Add to the store's answer what memory has for the keys that it was not asked for."""
         own = self._remembered(query)
         united = Recollection(answer.pin or own.pin, own.record or answer.record)
-        doubtful = self._now() - max(self._health.back_since, self._lost_at) < DOUBT_S
+        doubtful = self._now() - self._lost_at < DOUBT_S
         return None if doubtful and not (united.pin or united.record) else united
 
     def _remembered(self, query: Recall) -> Recollection:
         pins = (self._pin(query.migration, key) for key in query.pin_keys)
         record = self.record(query.migration, query.run, query.unit_key)
         return Recollection(next((pin for pin in pins if pin is not None), None), record)
-
-    async def _probe(self) -> None:
-        await self._memory.recall(Recall("", 0, (self.key("probe"),), None))
 
     # --- noting -------------------------------------------------------------------------------------------
 
@@ -339,14 +335,18 @@ class Ledger:
     async def _look_for_own(self) -> None:
         own = PinWrite(OWN, self.key(self._own), Pin(Arm.control, 0, ""), self._pin_ttl_s)
         told = self._pin(OWN, own.key) is not None and (OWN, PIN_RUN, own.key) not in self._outbox
-        if told and not self._health.away:
-            found = await self._health.call("recall", self._memory.recall(Recall(OWN, 0, (own.key,), None)))
-            if found.pin is None:
-                logger.warning("the store lost what was remembered there; it is told again")
-                self._put_back()
+        if told and not self.away:
+            await self._health.call("recall", self._probe())
         await self.note([own], 0)
 
+    async def _probe(self) -> None:
+        """Ask for what this process left there: is the store back, and is it still the same?"""
+        found = await self._memory.recall(Recall(OWN, 0, (self.key(self._own),), None))
+        if found.pin is None:
+            self._put_back()
+
     def _put_back(self) -> None:
+        logger.warning("the store does not have what it was told; it is told again")
         self._lost_at = self._now()
         if self._rewriting is None or self._rewriting.done():
             self._rewriting = self._tasks.spawn("ledger-rewrite", self._rewrite(), endless=True)

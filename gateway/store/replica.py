@@ -163,23 +163,22 @@ class Replica:
 
     async def await_acknowledgements(self, name: str, order: Order, timeout_s: float) -> Acks:
         """Return as soon as every live replica obeys `order` or something newer, or after `timeout_s`."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                while not await self._agree(name, order):
-                    pass
-        return self._count(name, order)
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + timeout_s
+        # Each step is bounded by itself: a cancellation from around the loop might get lost inside a client.
+        while True:
+            heard = await self._hear(min(self._call_s, max(0.0, give_up_at - loop.time())))
+            acks = self._count(name, order)
+            if (heard and not acks.missing) or loop.time() >= give_up_at:
+                return acks
+            await asyncio.sleep(ACK_POLL_S if heard else ACK_RETRY_S)
 
-    async def _agree(self, name: str, order: Order) -> bool:
-        """Ask once whether all obey, and pause if they do not."""
-        try:
-            self._known = await self._ask("replicas", self._store.replicas())
-        except StoreUnavailable:
-            await asyncio.sleep(ACK_RETRY_S)
-            return False
-        agreed = not self._count(name, order).missing
-        if not agreed:
-            await asyncio.sleep(ACK_POLL_S)
-        return agreed
+    async def _hear(self, patience_s: float) -> bool:
+        """Find out who is there and what they obey; False if the store did not say."""
+        with suppress(StoreUnavailable):
+            self._known = await self._ask("replicas", self._store.replicas(), patience_s)
+            return True
+        return False
 
     def _count(self, name: str, order: Order) -> Acks:
         obeyed = {report.id: report.versions.get(name, (0, 0)) for report in self._known}
@@ -219,7 +218,7 @@ class Replica:
         while True:
             with suppress(StoreUnavailable):
                 await self._report()
-                self._known = await self._ask("replicas", self._store.replicas())
+                await self._hear(self._call_s)
                 if await self._share_secret():
                     self._on_loss(self.secret)
             await asyncio.sleep(self._heartbeat_s)
@@ -294,9 +293,7 @@ class Replica:
         for name, state in self._agreed.states.items():
             if state.killed and state.order == loaded.state(name).order and not loaded.state(name).killed:
                 # The store lost a kill, and somebody wrote another state of its order before it was restored.
-                self._kills.set(
-                    name, Kill(state.updated_at, state.updated_by, "", state.epoch, state.run, state.version)
-                )
+                self._kills.set(name, _kill(state, state.updated_at, state.updated_by, "lost by the store"))
         for name, kill in self._kills.read().items():
             await self._settle(name, kill)
 

@@ -193,7 +193,30 @@ async def test_nothing_found_is_not_believed_while_others_are_still_putting_back
     assert await there.recall(ask("new"), WAIT_S) == Recollection()
 
 
-async def test_nothing_found_is_not_believed_right_after_an_outage(fleet: Ledgers) -> None:
+async def test_nothing_found_is_believed_right_after_an_outage_that_lost_nothing(fleet: Ledgers) -> None:
+    ledger, store = fleet.join(watch_s=0.001)
+    await eventually(lambda: ledger.written)
+    store.away = True
+    await eventually(lambda: ledger.away)
+    store.away = False
+    await eventually(lambda: not ledger.away)
+    assert await ledger.recall(ask("c"), WAIT_S) == Recollection()
+
+
+async def test_nothing_found_is_not_believed_right_after_an_outage_that_lost_everything(
+    fleet: Ledgers,
+) -> None:
+    ledger, store = fleet.join(watch_s=0.001)
+    await eventually(lambda: ledger.written)
+    store.away = True
+    await eventually(lambda: ledger.away)
+    fleet.server.lose()
+    store.away = False
+    await eventually(lambda: not ledger.away)
+    assert await ledger.recall(ask("c"), WAIT_S) is None
+
+
+async def test_nothing_found_is_not_believed_after_an_outage_of_which_one_cannot_know(fleet: Ledgers) -> None:
     ledger, store = fleet.join()
     store.away = True
     await ledger.recall(ask("c"), WAIT_S)

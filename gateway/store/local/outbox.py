@@ -11,7 +11,6 @@ those who come meanwhile do not wait either, but as soon as it ends well, all is
 
 import asyncio
 import logging
-import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice
@@ -19,7 +18,7 @@ from typing import Any, TypeVar
 
 from gateway.errors import StoreUnavailable
 from gateway.store.ports import Enrolment, PinWrite
-from gateway.tasks import Clock, Tasks
+from gateway.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
@@ -63,14 +62,12 @@ class Health:
         self,
         probe: Callable[[], Awaitable[object]],
         *,
-        clock: Clock,
         tasks: Tasks,
         on_error: Callable[[str], None],
         call_s: float,
         pauses_s: tuple[float, float],
     ) -> None:
         self._probe = probe
-        self._clock = clock
         self._tasks = tasks
         self._on_error = on_error
         self._call_s = call_s
@@ -78,8 +75,6 @@ class Health:
         self._back = asyncio.Event()
         self._back.set()
         self.errors = 0
-        self.back_since = -math.inf
-        """Monotonic time of the last return; nothing was ever away: minus infinity."""
 
     @property
     def away(self) -> bool:
@@ -117,7 +112,6 @@ class Health:
                 await self.call("recall", self._probe())
             except StoreUnavailable:
                 continue
-            self.back_since = self._clock.monotonic()
             self._back.set()
             return
 

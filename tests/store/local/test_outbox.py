@@ -8,7 +8,6 @@ from gateway.errors import StoreUnavailable
 from gateway.store.local.outbox import BATCH, Health, Outbox, Patience, Write
 from gateway.store.ports import Enrolment
 from gateway.tasks import Tasks
-from tests.support.clock import ManualClock
 from tests.support.eventually import eventually, others
 
 
@@ -38,12 +37,11 @@ class Bench:
     """An outbox with everything around it."""
 
     def __init__(self, capacity: int = 10_000) -> None:
-        self.scribe, self.clock, self.tasks = Scribe(), ManualClock(), Tasks()
+        self.scribe, self.tasks = Scribe(), Tasks()
         self.failed: list[str] = []
         self.dropped: list[Write] = []
         self.health = Health(
             self.scribe.probe,
-            clock=self.clock,
             tasks=self.tasks,
             on_error=self.failed.append,
             call_s=0.05,
@@ -251,7 +249,6 @@ async def test_the_probe_pauses_longer_each_time_up_to_a_bound(bench: Bench) -> 
 
     health = Health(
         probe,
-        clock=bench.clock,
         tasks=bench.tasks,
         on_error=bench.failed.append,
         call_s=1,
