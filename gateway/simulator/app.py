@@ -118,6 +118,8 @@ class Simulator:
             await self._route(exchange)
         except ApiError as error:
             await exchange.fail(error)
+        except RecursionError:
+            await exchange.fail(ApiError(400, "The request body is nested too deeply"))
         except Disconnected:
             return
         finally:

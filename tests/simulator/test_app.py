@@ -317,6 +317,16 @@ def test_a_body_that_is_no_json_is_the_clients_fault(upstream: Upstream) -> None
     assert (answer.status, json.loads(body)["error"]["type"]) == (400, "invalid_request_error")
 
 
+@pytest.mark.parametrize("depth", [400, 5000])
+def test_a_body_that_is_nested_too_deeply_is_the_clients_fault_too(upstream: Upstream, depth: int) -> None:
+    nested = "[" * depth + "]" * depth
+    tools = f'[{{"name": "a", "strict": true, "input_schema": {{"x": {nested}, "allOf": {nested}}}}}]'
+    data = f'{{"model": "{NEW}", "max_tokens": 100, "messages": {json.dumps(HELLO)}, "tools": {tools}}}'
+    answer, body = call(upstream, "POST", "/v1/messages", HEAD, data.encode())
+    assert answer.status in (200, 400)
+    assert (answer.status == 200) is (depth == 400) or "nested" in json.loads(body)["error"]["message"]
+
+
 def test_faults_without_a_model_strike_the_rest_of_the_api(upstream: Upstream) -> None:
     upstream.set_faults("kind=overloaded,path=/v1/models*", "kind=overloaded,model=claude-opus-5-5")
     assert call(upstream, "GET", "/v1/models", HEAD)[0].status == 529

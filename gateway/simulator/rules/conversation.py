@@ -9,6 +9,7 @@ the block is meant.
 """
 
 from collections.abc import Iterator, Mapping
+from itertools import takewhile
 from typing import Any
 
 from gateway.simulator.rules.case import EXTRA, SAMPLING_FREE_VERSION, Case, Json, Rule
@@ -86,10 +87,12 @@ def is_prefill(case: Case) -> bool:
 
 
 def prefill_text(case: Case) -> str:
-    """The text that the answer must continue; empty when there is none."""
+    """The text that the answer must continue, which may stand in several turns; empty when there is none."""
     if not is_prefill(case):
         return ""
-    return "".join(block["text"] for block in blocks_of(case.messages[-1])[-1:] if block["type"] == "text")
+    turns = takewhile(lambda message: message["role"] == "assistant", reversed(case.messages))
+    texts = ["".join(block["text"] for block in blocks_of(turn) if block["type"] == "text") for turn in turns]
+    return "".join(reversed(texts))
 
 
 # --- shape --------------------------------------------------------------------------------------------------

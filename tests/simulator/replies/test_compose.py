@@ -204,6 +204,17 @@ def test_a_prefill_is_continued_into_a_valid_document(prefill: str) -> None:
     assert {"name", "total"} <= set(record)
 
 
+def test_a_prefill_in_several_blocks_and_turns_is_one() -> None:
+    blocks = [{"type": "text", "text": '{"name"'}, {"type": "text", "text": ": "}]
+    turns: list[Any] = [
+        HELLO,
+        {"role": "assistant", "content": blocks},
+        {"role": "assistant", "content": '"A'},
+    ]
+    text = text_of(reply_to({"model": OLD, "messages": turns}))
+    assert json.loads('{"name": "A' + text)
+
+
 @pytest.mark.parametrize(
     ("prefill", "pattern"),
     [
