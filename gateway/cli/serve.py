@@ -70,6 +70,7 @@ def serve(
     os.environ.update({f"GATEWAY_{name}": str(value) for name, value in flags.items() if value is not None})
     settings = Settings.load()
     documents = load(settings.config)
+    _prepare(settings.data_dir)
     logs.configure(settings.log_level, settings.log_format)
     with bound(settings.host, settings.port) as listener, _shared_metrics(settings):
         view.console().print(_start_block(settings, documents, url_of(listener)))
@@ -190,6 +191,14 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+def _prepare(data_dir: Path) -> None:
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=data_dir).close()
+    except OSError as error:
+        raise ConfigError(f"GATEWAY_DATA_DIR: {data_dir} cannot be written to: {error.strerror}") from None
+
+
 @contextmanager
 def _shared_metrics(settings: Settings) -> Iterator[None]:
     """Let workers count in one directory of this `serve`, made before they start and removed after they
@@ -197,7 +206,6 @@ def _shared_metrics(settings: Settings) -> Iterator[None]:
     if settings.workers == 1:
         yield
         return
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
     directory = Path(tempfile.mkdtemp(prefix="metrics-", dir=settings.data_dir))
     try:
         os.environ.update(share(directory))

@@ -20,7 +20,7 @@ from gateway.demo.apps import Conversation, Template
 from gateway.demo.tally import Seen
 from gateway.tasks import Clock
 
-AT_ONCE = 24
+AT_ONCE = 40
 """Conversations that run at the same time."""
 PACE_S = 0.30
 """At least this long from one request of a conversation to its next."""

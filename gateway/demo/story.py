@@ -19,7 +19,7 @@ from gateway.demo.tally import Tally
 from gateway.demo.world import WHO, Plan, World
 from gateway.tasks import Clock
 
-USERS = 400
+USERS = 600
 SPEED = 10.0
 """How much faster than a model the simulator answers."""
 
@@ -68,7 +68,7 @@ async def play(screen: Screen, clock: Clock, catalogue: Catalogue, files: Path) 
     """Play both acts and return every claim. `files` is the folder with models.yaml and the demo's
     traffic."""
     templates = load_templates(files / "demo")
-    screen.say(f"a simulated Messages API, {SPEED:g} × as fast as a real one, and the gateway in front of it")
+    screen.say(f"a simulated Messages API ({SPEED:g} × real speed), with the gateway in front of it")
 
     def callers(plan: Plan) -> Callers:
         return Callers(world.url, templates, catalogue, clock, model=plan.requested, users=USERS)

@@ -116,6 +116,7 @@ def test_addresses_are_written_as_clients_need_them() -> None:
     [
         ({"GATEWAY_LOG_LEVEL": "loud"}, "GATEWAY_LOG_LEVEL"),
         ({"GATEWAY_CONFIG": "none.yaml"}, "none.yaml"),
+        ({"GATEWAY_DATA_DIR": "/dev/null/data"}, "GATEWAY_DATA_DIR: /dev/null/data cannot be written to"),
         ({"GATEWAY_UPSTREAM_API_KEY": "secret-key", "GATEWAY_HOST": "0.0.0.0"}, "GATEWAY_CLIENT_KEYS"),
     ],
 )
