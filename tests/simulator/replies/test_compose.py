@@ -4,6 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from gateway.simulator.replies.compose import Reply, compose
 from gateway.simulator.replies.profiles import profile_of
@@ -338,3 +340,57 @@ def test_models_refuse_different_conversations() -> None:
         ]
 
     assert refused(OLD) != refused(NEW)
+
+
+# --- anything -----------------------------------------------------------------------------------------------
+
+TEXTS = st.sampled_from(
+    ["a", 'Begin your reply with "{".', "use the tool in parallel", "Reply with JSON only", '"', "```"]
+)
+SCHEMAS = st.recursive(
+    st.sampled_from(
+        [{}, {"type": "string"}, {"type": ["integer", "null"]}, {"enum": [1]}, {"$ref": "#"}, True, 3]
+    ),
+    lambda inner: st.fixed_dictionaries(
+        {"type": st.sampled_from(["object", "array"])},
+        optional={
+            "properties": st.dictionaries(TEXTS, inner, max_size=2),
+            "items": inner,
+            "allOf": st.lists(inner),
+        },
+    ),
+    max_leaves=5,
+)
+TOOLS = st.lists(
+    st.fixed_dictionaries({"name": st.sampled_from(["a", "b"]), "input_schema": SCHEMAS})
+    | st.just({"type": "x"}),
+    max_size=3,
+)
+TURNS = st.lists(
+    st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant"]), "content": TEXTS}),
+    min_size=1,
+    max_size=3,
+)
+OPTIONS = {
+    "tools": TOOLS,
+    "tool_choice": st.sampled_from([{"type": "any"}, {"type": "auto"}, {"type": "none"}]),
+    "system": TEXTS,
+    "stop_sequences": st.lists(TEXTS, max_size=2),
+    "output_config": st.fixed_dictionaries(
+        {}, optional={"format": st.fixed_dictionaries({"type": st.just("json_schema"), "schema": SCHEMAS})}
+    ),
+}
+
+
+@given(
+    st.fixed_dictionaries(
+        {"model": st.sampled_from([OLD, NEW]), "messages": TURNS, "max_tokens": st.integers(0, 300)},
+        optional=OPTIONS,
+    ),
+    st.sampled_from([None, "repeat", "spaced", "fenced", "continue"]),
+)
+def test_whatever_is_accepted_is_answered_within_its_limit(body: dict[str, Any], habit: Habit | None) -> None:
+    assume(not verdict(body))
+    reply = reply_to(body, habit=habit)
+    assert 0 <= reply.thinking_tokens <= reply.output_tokens <= body["max_tokens"]
+    assert reply.stop_reason in ("end_turn", "tool_use", "max_tokens", "stop_sequence")
