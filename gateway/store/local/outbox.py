@@ -11,7 +11,7 @@ those who come meanwhile do not wait either, but as soon as it ends well, all is
 
 import asyncio
 import logging
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice
 from typing import Any, TypeVar
@@ -131,7 +131,8 @@ class Outbox:
         self._health = health
         self._capacity = capacity
         self._on_drop = on_drop
-        self._queue: dict[Key, tuple[int, Write]] = {}
+        # Not a dict: taking from the front of one leaves gaps that every later look at the front must cross.
+        self._queue: OrderedDict[Key, tuple[int, Write]] = OrderedDict()
         self._filled = asyncio.Event()
         self._waiters: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._patience = Patience()
@@ -152,7 +153,7 @@ class Outbox:
         self._queue[key] = (self._count, write)
         self._filled.set()
         if len(self._queue) > self._capacity:
-            _, dropped = self._queue.pop(next(iter(self._queue)))
+            _, (_, dropped) = self._queue.popitem(last=False)
             self.dropped += 1
             self._on_drop(dropped)
 
