@@ -7,6 +7,9 @@ BIN        := $(VENV)/bin
 UV         := $(BIN)/uv
 ARGS       ?=
 
+# What the tests of the deployment run, as Debian names it. prometheus brings promtool.
+PROGRAMS   := prometheus nginx
+
 # The environment is the one beside this file, whatever the caller has activated.
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 export UV_PYTHON_DOWNLOADS := never
@@ -18,10 +21,10 @@ HAS_RUNTIME := $(VENV)/.has-runtime
 HAS_DEV     := $(VENV)/.has-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-full check lint types imports rules fix clean
+.PHONY: help setup demo run test test-full test-deploy deps-deploy dashboards check lint types imports rules fix clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(HAS_RUNTIME) ## Create .venv from the lock file
 
@@ -37,6 +40,18 @@ test: $(HAS_DEV) ## The test suite (ARGS=... goes to pytest)
 test-full: $(HAS_DEV) ## The long tests only
 	$(BIN)/pytest -q -n 2 --dist loadfile -m full $(ARGS)
 
+test-deploy: $(HAS_DEV) ## What needs system programs: Prometheus, dashboards, load balancer
+	$(BIN)/pytest -q -m deploy tests/deploy $(ARGS)
+
+deps-deploy: ## Install the programs of test-deploy (Debian, Ubuntu; root)
+	@command -v apt-get >/dev/null || { echo "no apt-get here; install yourself: $(PROGRAMS)"; exit 1; } >&2
+	@[ "$$(id -u)" = 0 ] || { echo "installing packages needs root: sudo make deps-deploy"; exit 1; } >&2
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PROGRAMS)
+
+dashboards: $(HAS_DEV) ## Write deploy/grafana/dashboards/*.json anew from deploy/grafana/*.py
+	$(BIN)/python -m deploy.grafana.build
+
 check: lint types imports rules test ## Everything a change must pass
 
 lint: $(HAS_DEV) ## Format and lint
@@ -44,7 +59,7 @@ lint: $(HAS_DEV) ## Format and lint
 	$(BIN)/ruff check .
 
 types: $(HAS_DEV) ## mypy, strict
-	$(BIN)/mypy gateway tests/support
+	$(BIN)/mypy gateway tests/support deploy
 
 imports: $(HAS_DEV) ## Layers, purity, cycles
 	$(BIN)/lint-imports --no-logo
