@@ -27,6 +27,7 @@ from gateway.control.loop import Controller, CountsFlusher, LocalBreaker, run_ev
 from gateway.control.service import ControlService
 from gateway.core.gates import Window
 from gateway.core.spec import MigrationSpec
+from gateway.core.types import Arm
 from gateway.errors import ConfigError
 from gateway.logs import configure
 from gateway.metrics import Metrics
@@ -229,7 +230,10 @@ class Gateway:
         self._plane.table = table
         self._metrics.configured(table.by_name)
         for governed in table.by_name.values():
-            self._metrics.rollout(governed.state)
+            self._metrics.rollout(governed.state, governed.spec)
+            self._metrics.retirement(
+                governed.name, {arm: governed.model(arm).lifecycle.retires_on for arm in Arm}
+            )
 
     def _renew(self, secret: bytes) -> None:
         self._ledger.renew(secret)
@@ -238,9 +242,8 @@ class Gateway:
         """Show what changes without a request."""
         self._metrics.snapshot(self._replica.snapshot.version, self._replica.snapshot_age_s)
         self._metrics.leader(self._controller.leader)
-        for name, results in self._controller.verdicts.items():
-            for result in results:
-                self._metrics.gate(name, result.name, result.verdict)
+        judged = self._controller.verdicts.items()
+        self._metrics.gates({name: {gate.name: gate.verdict for gate in gates} for name, gates in judged})
 
     async def _reload(self) -> None:
         """Take over a changed configuration if it validates as a whole; else the last good one stays."""

@@ -11,10 +11,12 @@ workers. Of a gauge that the workers agree on, the newest value counts; of one t
 sum or the worst. What a worker that died had counted stays, what it had gauged goes.
 """
 
+import math
 import os
 import platform
 import re
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
@@ -32,9 +34,9 @@ from prometheus_client.values import ValueClass
 
 from gateway import __version__
 from gateway.core.assign import served_weight
-from gateway.core.gates import Verdict
+from gateway.core.gates import JUDGED, Verdict
 from gateway.core.rollout import percent
-from gateway.core.spec import Gates
+from gateway.core.spec import Gates, MigrationSpec
 from gateway.core.types import (
     Arm,
     Change,
@@ -60,6 +62,8 @@ RULES = frozenset({
 })  # fmt: skip
 """What is done to a request, or keeps it from being served."""
 GATES = frozenset({*Gates().breaker, *Gates().rollback, *Gates().hold})
+REASONS = frozenset({"user", "inconclusive", "approval", "freeze", "no_data", "automatic", "emergency"})
+"""Why a migration is paused or was rolled back."""
 STORE_OPERATIONS = frozenset({
     "acquire_lease", "append", "changed", "close", "commit", "counts", "deregister", "enrolled", "events",
     "load", "next_epoch", "open", "put_counts", "raise_epoch", "recall", "release_lease", "remember",
@@ -110,8 +114,11 @@ class Metrics:
             raise ConfigError(f"{DIRECTORY_VARIABLE} must be set before the process starts")
         self._registry = CollectorRegistry()
         self._names: set[str] = set(migrations)
+        self._judged: set[tuple[str, str]] = set()
+        """Migration and gate of the verdicts that are shown."""
         self._make_request_series()
         self._make_rollout_series()
+        self._begin()
         build = Gauge(
             "gateway_build_info",
             "The version that runs.",
@@ -164,7 +171,19 @@ class Metrics:
         self._weight = self._gauge("weight_percent", "The candidate's share.", newest, **m)
         self._stage = self._gauge("stage", "Index of the stage, from 0.", newest, **m)
         self._phase = self._gauge("phase", "1 for the phase it is in.", newest, **m, phase=frozenset(Phase))
+        self._reason = self._gauge(
+            "phase_reason", "1 for why it is paused or rolled back.", newest, **m, reason=REASONS
+        )
+        self._changed = self._gauge(
+            "changed_timestamp_seconds", "When its state was last written.", newest, **m
+        )
+        self._entered = self._gauge("stage_entered_timestamp_seconds", "When its stage began.", newest, **m)
+        self._hold = self._gauge("stage_hold_seconds", "How long its stage is to last.", newest, **m)
+        self._retires = self._gauge(
+            "model_retires_timestamp_seconds", "When the arm's model ends.", newest, **m, arm=ARMS
+        )
         self._gate_verdict = self._gauge("gate_verdict", "1 for what the gate says.", newest, **m, **verdict)
+        self._gate_limit = self._gauge("gate_limit", "Above it a breaker trips.", newest, **m, gate=GATES)
         # A worker that lags behind must show.
         self._snapshot_version = self._gauge("snapshot_version", "State that is obeyed.", "livemin")
         self._snapshot_age = self._gauge("snapshot_age_seconds", "Since it was confirmed.", "livemax")
@@ -172,6 +191,28 @@ class Metrics:
             "store_errors_total", "Store calls that failed.", operation=STORE_OPERATIONS
         )
         self._leader = self._gauge("leader", "1 where the controller runs.", "livemax")
+
+    def _begin(self) -> None:
+        """Let counters begin at zero, so that the first event is an increase and not merely a new series.
+
+        Not those by rule: most rules never fire.
+        """
+        pairs = ((Arm.control, Arm.control), (Arm.candidate, Arm.candidate), (Arm.candidate, Arm.control))
+        for name in self._names:
+            for arm, served in pairs:
+                self._cost(name, arm, served)
+                for kind in TOKEN_KINDS:
+                    self._tokens(name, arm, served, kind)
+                for outcome in Outcome:
+                    self._requests(name, arm, served, outcome)
+            for cause in FallbackCause:
+                self._fallbacks(name, cause)
+            for reason in Reason:
+                self._assignments(name, reason)
+        for outcome in Outcome:
+            self._passthrough(outcome)
+        for operation in STORE_OPERATIONS:
+            self._store_errors(operation)
 
     # --- one request --------------------------------------------------------------------------------------
 
@@ -238,20 +279,42 @@ class Metrics:
         """The configuration was read again; what is no longer in it is shown at rest."""
         names = set(migrations)
         for gone in self._names - names:
-            self.rollout(MigrationState(gone))
+            self.rollout(MigrationState(gone), None)
+            self.retirement(gone, dict.fromkeys(Arm))
         self._names |= names
+        self._begin()
 
-    def rollout(self, state: MigrationState) -> None:
-        """This process obeys `state` from here on."""
-        self._weight(state.name).set(percent(served_weight(state)))
-        self._stage(state.name).set(state.stage_index)
+    def rollout(self, state: MigrationState, spec: MigrationSpec | None) -> None:
+        """This process obeys `state` from here on, and `spec` is in force for it; None: nothing is."""
+        name = state.name
+        self._weight(name).set(percent(served_weight(state)))
+        self._stage(name).set(state.stage_index)
         for phase in Phase:
-            self._phase(state.name, phase).set(phase is state.phase)
+            self._phase(name, phase).set(phase is state.phase)
+        for reason in REASONS:
+            self._reason(name, reason).set(reason == state.reason)
+        self._changed(name).set(state.updated_at)
+        self._entered(name).set(state.stage_entered_at)
+        stages = spec.stages if spec is not None else ()
+        self._hold(name).set(stages[state.stage_index].hold_s if state.stage_index < len(stages) else 0)
+        limits = spec.gates.breaker if spec is not None else {}
+        for gate in JUDGED:
+            self._gate_limit(name, gate).set(limits[gate].max if gate in limits else math.nan)
 
-    def gate(self, migration: str, gate: str, verdict: Verdict) -> None:
-        """A gate was judged."""
-        for each in Verdict:
-            self._gate_verdict(migration, gate, each).set(each is verdict)
+    def retirement(self, migration: str, retires_on: Mapping[Arm, date | None]) -> None:
+        """The catalogue says when the models of both arms end; NaN where no date is known."""
+        for arm, day in retires_on.items():
+            ends = math.nan if day is None else datetime.combine(day, time(), UTC).timestamp()
+            self._retires(migration, arm).set(ends)
+
+    def gates(self, verdicts: Mapping[str, Mapping[str, Verdict]]) -> None:
+        """Who leads judged these gates, by migration; what is judged no more has no verdict."""
+        judged = {(migration, gate) for migration, gates in verdicts.items() for gate in gates}
+        for migration, gate in self._judged | judged:
+            verdict = verdicts.get(migration, {}).get(gate)
+            for each in Verdict:
+                self._gate_verdict(migration, gate, each).set(each is verdict)
+        self._judged = judged
 
     def snapshot(self, version: int, age_s: float) -> None:
         """The state that this process obeys, and how long ago the store confirmed it."""

@@ -6,6 +6,9 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from math import isnan
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import gateway.compat
 from gateway.core.gates import Verdict
+from gateway.core.spec import BreakerRule, Gates, MigrationSpec, Stage
 from gateway.core.types import (
     Arm,
     Change,
@@ -24,7 +28,7 @@ from gateway.core.types import (
     RewriteClass,
 )
 from gateway.core.usage import Usage
-from gateway.metrics import DIRECTORY_VARIABLE, RULES, STORE_OPERATIONS, Metrics, share
+from gateway.metrics import DIRECTORY_VARIABLE, REASONS, RULES, STORE_OPERATIONS, Metrics, share
 from gateway.store.ports import Store
 
 Page = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -105,8 +109,8 @@ def test_requests_in_flight_come_and_go(metrics: Metrics) -> None:
 
 
 def test_a_rollout_shows_its_share_its_stage_and_one_phase(metrics: Metrics) -> None:
-    metrics.rollout(MigrationState("m"))
-    metrics.rollout(MigrationState("m", phase=Phase.running, stage_index=2, weight=25_000))
+    metrics.rollout(MigrationState("m"), None)
+    metrics.rollout(MigrationState("m", phase=Phase.running, stage_index=2, weight=25_000), None)
     page = read(metrics.render()[0])
     assert value(page, "weight_percent", **M) == 25
     assert value(page, "stage", **M) == 2
@@ -120,26 +124,90 @@ def test_a_rollout_shows_its_share_its_stage_and_one_phase(metrics: Metrics) -> 
     [(Phase.completed, 100), (Phase.soaking, 100), (Phase.rolled_back, 0), (Phase.paused, 25)],
 )
 def test_the_share_is_what_the_phase_serves(metrics: Metrics, phase: Phase, percent: float) -> None:
-    metrics.rollout(MigrationState("m", phase=phase, weight=25_000))
+    metrics.rollout(MigrationState("m", phase=phase, weight=25_000), None)
     assert value(read(metrics.render()[0]), "weight_percent", **M) == percent
 
 
+def test_a_rollout_shows_why_it_stands_and_since_when(metrics: Metrics) -> None:
+    stopped = MigrationState("m", phase=Phase.rolled_back, reason="automatic", run=3)
+    metrics.rollout(MigrationState("m", phase=Phase.paused, reason="user"), None)
+    metrics.rollout(replace(stopped, stage_entered_at=1000.5, updated_at=2000.5), None)
+    page = read(metrics.render()[0])
+    assert {reason: value(page, "phase_reason", **M, reason=reason) for reason in REASONS} == {
+        reason: float(reason == "automatic") for reason in REASONS
+    }
+    assert value(page, "stage_entered_timestamp_seconds", **M) == 1000.5
+    assert value(page, "changed_timestamp_seconds", **M) == 2000.5
+
+
+def test_every_reason_of_a_phase_has_its_label() -> None:
+    table = re.search(r'reason: str.*?"""(.*?)"""', inspect.getsource(MigrationState), re.DOTALL)
+    assert table is not None
+    named = {word for group in re.findall(r"`([a-z_|]+)`", table[1]) for word in group.split("|")}
+    assert named == REASONS
+
+
+def test_a_rollout_shows_what_its_spec_asks_of_it(metrics: Metrics) -> None:
+    stages = (Stage("none", 0, hold_s=60), Stage("half", 50, hold_s=7200))
+    gates = Gates(breaker={"error_rate": BreakerRule(0.02, 300), "cost_ratio": BreakerRule(2, 300)})
+    spec = MigrationSpec("m", "a", "b", models=("a",), stages=stages, gates=gates)
+    metrics.rollout(MigrationState("m", phase=Phase.running, stage_index=1), spec)
+    page = read(metrics.render()[0])
+    assert value(page, "stage_hold_seconds", **M) == 7200
+    assert value(page, "gate_limit", **M, gate="error_rate") == 0.02
+    assert isnan(value(page, "gate_limit", **M, gate="fallback_rate") or 0), "switched off"
+    assert value(page, "gate_limit", **M, gate="cost_ratio") is None, "not judged"
+
+
+def test_the_end_of_a_model_is_a_time_where_it_is_known(metrics: Metrics) -> None:
+    metrics.retirement("m", {Arm.control: date(2026, 11, 24), Arm.candidate: None})
+    page = read(metrics.render()[0])
+    ends = datetime(2026, 11, 24, tzinfo=UTC).timestamp()
+    assert value(page, "model_retires_timestamp_seconds", **M, arm="control") == ends
+    assert isnan(value(page, "model_retires_timestamp_seconds", **CANDIDATE) or 0)
+
+
+def test_counters_begin_at_zero_so_that_the_first_event_is_an_increase(metrics: Metrics) -> None:
+    metrics.configured(["m", "n"])
+    page = read(metrics.render()[0])
+    for name in ("m", "n"):
+        rescue = {"migration": name, "arm": "candidate", "served": "control"}
+        assert value(page, "requests_total", **rescue, outcome="refused") == 0
+        assert value(page, "cost_usd_total", **rescue) == 0
+        assert value(page, "fallbacks_total", migration=name, cause="timeout") == 0
+        assert value(page, "assignments_total", migration=name, reason="bucket") == 0
+    assert value(page, "store_errors_total", operation="commit") == 0
+    assert value(page, "passthrough_total", outcome="ok") == 0
+
+
 def test_a_migration_that_left_the_configuration_is_shown_at_rest(metrics: Metrics) -> None:
-    metrics.rollout(MigrationState("m", phase=Phase.running, weight=25_000))
+    metrics.rollout(MigrationState("m", phase=Phase.running, weight=25_000), None)
+    metrics.retirement("m", {Arm.control: date(2026, 11, 24)})
     metrics.configured(["n"])
     metrics.assignment("n", Reason.bucket)
     page = read(metrics.render()[0])
     assert value(page, "weight_percent", **M) == 0
     assert value(page, "phase", **M, phase="running") == 0
+    assert isnan(value(page, "model_retires_timestamp_seconds", **M, arm="control") or 0)
     assert value(page, "assignments_total", migration="n", reason="bucket") == 1
 
 
 def test_a_gate_shows_one_verdict(metrics: Metrics) -> None:
-    metrics.gate("m", "error_rate", Verdict.inconclusive)
-    metrics.gate("m", "error_rate", Verdict.failed)
+    metrics.gates({"m": {"error_rate": Verdict.inconclusive}})
+    metrics.gates({"m": {"error_rate": Verdict.failed}})
     page = read(metrics.render()[0])
     assert value(page, "gate_verdict", **M, gate="error_rate", verdict="fail") == 1
     assert value(page, "gate_verdict", **M, gate="error_rate", verdict="inconclusive") == 0
+
+
+def test_what_is_judged_no_more_has_no_verdict(metrics: Metrics) -> None:
+    metrics.gates({"m": {"error_rate": Verdict.failed, "fallback_rate": Verdict.passed}})
+    metrics.gates({"m": {"fallback_rate": Verdict.passed}})
+    page = read(metrics.render()[0])
+    assert value(page, "gate_verdict", **M, gate="error_rate", verdict="fail") == 0
+    assert value(page, "gate_verdict", **M, gate="fallback_rate", verdict="pass") == 1
+    metrics.gates({})
+    assert value(read(metrics.render()[0]), "gate_verdict", **M, gate="fallback_rate", verdict="pass") == 0
 
 
 def test_the_process_shows_what_it_obeys_and_whether_it_leads(metrics: Metrics) -> None:
@@ -173,7 +241,7 @@ def test_whatever_is_not_in_a_labels_set_is_other(metrics: Metrics) -> None:
     metrics.rewrite("m", Change(strange, RewriteClass.lossless, ""))
     metrics.unservable("m", strange)
     metrics.store_error(strange)
-    metrics.gate("m", strange, Verdict.passed)
+    metrics.gates({"m": {strange: Verdict.passed}})
     body, _ = metrics.render()
     assert strange.encode() not in body
     assert value(read(body), "assignments_total", migration="other", reason="bucket") == 1
@@ -183,7 +251,7 @@ def test_however_many_strange_values_come_they_are_one_series(metrics: Metrics) 
     for number in range(100):
         metrics.store_error(f"operation-{number}")
     page = read(metrics.render()[0])
-    assert [page[key] for key in page if key[0] == "store_errors_total"] == [100]
+    assert [page[key] for key in page if key[0] == "store_errors_total" and page[key]] == [100]
 
 
 def test_every_operation_of_a_store_has_its_label() -> None:
@@ -212,7 +280,7 @@ number = int(sys.argv[1])
 for _ in range(number):
     metrics.entered()
     metrics.request("m", Arm.candidate, Arm.candidate, Outcome.ok, duration_s=0.5)
-metrics.rollout(MigrationState("m", phase=Phase.running, weight=number * 1000))
+metrics.rollout(MigrationState("m", phase=Phase.running, weight=number * 1000), None)
 metrics.snapshot(number, number)
 metrics.leader(number == 2)
 print("ready", flush=True)

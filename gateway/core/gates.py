@@ -29,6 +29,8 @@ UNITS_PER_BUCKET = 256
 UNITS_WRITTEN = 64
 """Distinct units written down per window and arm, or as many as a rule asks for if that is more."""
 
+JUDGED = ("error_rate", "fallback_rate")
+"""The breakers that are judged, in this order."""
 _NOT_BOOKED = frozenset({Outcome.client_error, Outcome.disconnected})
 
 
@@ -220,7 +222,7 @@ def _judge(name: str, rule: BreakerRule, totals: Totals) -> GateResult:
 
 
 def _judged(rules: Mapping[str, BreakerRule]) -> dict[str, BreakerRule]:
-    return {name: rules[name] for name in ("error_rate", "fallback_rate") if name in rules}
+    return {name: rules[name] for name in JUDGED if name in rules}
 
 
 def _tally(counted: Mapping[str, Any]) -> Tally:
