@@ -28,6 +28,7 @@ from gateway.control.service import ControlService
 from gateway.core.gates import Window
 from gateway.core.spec import MigrationSpec
 from gateway.core.types import Arm
+from gateway.drain import Drain
 from gateway.errors import ConfigError
 from gateway.logs import configure
 from gateway.metrics import Metrics
@@ -71,7 +72,7 @@ class Gateway:
         self._settings = settings
         self._config = config
         self._stamps = _stamps(settings.config)
-        self._draining = False
+        self._drain = Drain(settings.drain_grace_s)
         self._tasks = Tasks()
         self._metrics = Metrics(spec.name for spec in config.migrations)
         settings.data_dir.mkdir(parents=True, exist_ok=True)
@@ -103,9 +104,12 @@ class Gateway:
         """Serve one connection's request, or the process's life."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
-        elif scope["type"] != "http":
             return
-        elif scope["path"].startswith("/v1/"):
+        if scope["type"] != "http":
+            return
+        if self._drain.begun:
+            send = self._drain.last(send)
+        if scope["path"].startswith("/v1/"):
             await self._data_path(scope, receive, send)
         elif scope["path"] in _PAGES:
             await _say(send, _PAGES[scope["path"]](self))
@@ -122,6 +126,7 @@ class Gateway:
             logger.exception("the gateway could not start")
             await send({"type": "lifespan.startup.failed", "message": "the gateway could not start"})
             return
+        self._drain.heed()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self.stop()
@@ -143,7 +148,7 @@ class Gateway:
 
     async def stop(self) -> None:
         """End in good order."""
-        self._draining = True
+        self._drain.begun = True
         await self._tasks.drain(TICK_S)
         await self._controller.close()
         await self._ledger.aclose()
@@ -268,7 +273,7 @@ class Gateway:
     @property
     def ready(self) -> bool:
         """A snapshot is obeyed, and the process is not about to end."""
-        return self._replica.ready and not self._draining
+        return self._replica.ready and not self._drain.begun
 
     def healthz(self) -> Page:
         """Alive."""

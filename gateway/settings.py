@@ -31,6 +31,7 @@ PREFIX = "GATEWAY_"
 Role = Literal["viewer", "operator", "admin"]
 ROLES: tuple[Role, ...] = ("viewer", "operator", "admin")
 STORE_SCHEMES = ("sqlite", "redis", "rediss")
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +147,10 @@ class Settings(BaseSettings):
     store_url: Annotated[SecretStr, AfterValidator(_store_url)] = SecretStr("sqlite:///data/gateway.db")
     """Secret because a Redis URL may hold a password."""
     data_dir: Path = Path("data")
+    drain_grace_s: Seconds = 0.0
+    """How long SIGTERM leaves the load balancer to send new requests elsewhere; 0: there is none."""
+    drain_timeout_s: Seconds = 600.0
+    """How long running answers may take to finish after that."""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = "info"
     log_format: Annotated[Literal["json", "console"], BeforeValidator(_lower)] = "json"
 

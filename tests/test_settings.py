@@ -31,6 +31,7 @@ def test_nothing_set_is_a_gateway_on_this_machine() -> None:
         (),
     )
     assert (found.log_level, found.log_format) == ("info", "json")
+    assert (found.drain_grace_s, found.drain_timeout_s) == (0, 600)
 
 
 def test_every_variable_finds_its_setting() -> None:
@@ -45,11 +46,14 @@ def test_every_variable_finds_its_setting() -> None:
         STORE_URL="rediss://user:pw@redis:6379/0",
         ADMIN_TOKENS="viewer:t1,ann:operator:t2",
         DATA_DIR="/var/lib/gateway",
+        DRAIN_GRACE_S="2.5",
+        DRAIN_TIMEOUT_S="60",
         LOG_LEVEL="WARNING",
         LOG_FORMAT="Console",
     )
     assert (found.config, found.data_dir) == (Path("c.yaml"), Path("/var/lib/gateway"))
     assert (found.host, found.port, found.workers) == ("0.0.0.0", 0, 3)
+    assert (found.drain_grace_s, found.drain_timeout_s) == (2.5, 60)
     assert found.upstream_url == "https://upstream.example/api"
     assert found.upstream_api_key is not None
     assert found.upstream_api_key.get_secret_value() == "sk-up"
@@ -96,6 +100,8 @@ def test_settings_do_not_change() -> None:
         ("PORT", "65536"),
         ("PORT", "-1"),
         ("WORKERS", "0"),
+        ("DRAIN_GRACE_S", "-1"),
+        ("DRAIN_TIMEOUT_S", "inf"),
         ("UPSTREAM_URL", "upstream.example"),
         ("UPSTREAM_URL", "https://"),
         ("UPSTREAM_URL", "https://user:hunter2@upstream.example"),

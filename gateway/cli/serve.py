@@ -35,7 +35,6 @@ KEEP_ALIVE_S = 75
 GATEWAY: Mapping[str, Any] = {
     "factory": True,
     "lifespan": "on",
-    "timeout_graceful_shutdown": 600,  # a running answer may take that long to begin
     "date_header": False,  # the upstream's travels with its answer
 }
 SIMULATOR: Mapping[str, Any] = {"lifespan": "off", "timeout_graceful_shutdown": 1}
@@ -75,7 +74,8 @@ def serve(
     with bound(settings.host, settings.port) as listener, _shared_metrics(settings):
         view.console().print(_start_block(settings, documents, url_of(listener)))
         sys.stdout.flush()
-        run("gateway.app:create_app", listener, GATEWAY, workers=settings.workers)
+        options = {**GATEWAY, "timeout_graceful_shutdown": settings.drain_timeout_s}
+        run("gateway.app:create_app", listener, options, workers=settings.workers)
 
 
 def simulate(

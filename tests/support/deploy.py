@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import yaml
@@ -128,6 +129,10 @@ class Deployed:
         finally:
             os.kill(pid, signal.SIGCONT)
 
+    def until_deaf(self, *, within_s: float = 30.0) -> None:
+        """Wait until nobody listens on its port."""
+        eventually(lambda: not _listens(urlsplit(self.url).port), within_s=within_s)
+
     def stop(self) -> int:
         """End it in good order and return its exit code."""
         self.http.close()
@@ -138,6 +143,11 @@ class Deployed:
             except subprocess.TimeoutExpired:
                 self.process.kill()
         return self.process.wait(10)
+
+
+def _listens(port: int | None) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port or 80)) == 0
 
 
 def _command(pid: int) -> bytes:
