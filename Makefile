@@ -8,7 +8,7 @@ UV         := $(BIN)/uv
 ARGS       ?=
 
 # What the tests of the deployment run, as Debian names it. prometheus brings promtool.
-PROGRAMS   := prometheus nginx
+PROGRAMS   := prometheus haproxy
 
 # The environment is the one beside this file, whatever the caller has activated.
 export UV_PROJECT_ENVIRONMENT := $(VENV)
