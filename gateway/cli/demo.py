@@ -15,6 +15,7 @@ from gateway.cli import view
 from gateway.cli.scene import LiveScreen, PlainScreen
 from gateway.config import load_catalogue
 from gateway.demo.story import Check, play
+from gateway.demo.traffic import Traffic
 from gateway.errors import ConfigError, GatewayError
 from gateway.tasks import SystemClock
 
@@ -23,15 +24,25 @@ INTERRUPTED = 130
 
 def demo(
     plain: Annotated[bool, typer.Option("--plain", help="Lines instead of a live view.")] = False,
+    traffic: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Only the applications' traffic, to a gateway that runs already, until stopped.",
+        ),
+    ] = None,
 ) -> None:
     """Watch a whole migration: a good candidate climbs to 100 %, a bad one is rolled back by itself.
 
     Everything runs on this machine: a simulated Messages API, the gateway with its embedded store, and the
     traffic of five applications. Exit code: 0 if all of it happened and no caller saw a failure, 1 if not, 2
-    if it could not run.
+    if it could not run. With --traffic: 0 when it was stopped.
     """
     files = _files()
     catalogue = load_catalogue(files / "models.yaml")
+    if traffic is not None:
+        asyncio.run(_send(Traffic(traffic, files, catalogue, SystemClock(), say=_say)))
+        return
     console = view.console()
     in_place = console.is_terminal and not plain and not os.environ.get("CI")
     screen: LiveScreen | PlainScreen = LiveScreen(console) if in_place else PlainScreen(console)
@@ -68,6 +79,16 @@ def summarise(console: Console, checks: Sequence[Check], took_s: float) -> int:
         f"All of it on this machine, in {took_s:.0f} s. Next: make run, and README.md.", style="bold"
     )
     return 0
+
+
+async def _send(traffic: Traffic) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, traffic.stop)
+    await traffic.send()
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 async def _until_told_to_stop(story: Coroutine[Any, Any, list[Check]]) -> list[Check]:

@@ -41,12 +41,14 @@ class Callers:
         *,
         model: str,
         users: int,
+        at_once: int = AT_ONCE,
     ) -> None:
         self._url = url
         self._catalogue = catalogue
         self._clock = clock
         self._model = model
         self._users = users
+        self._at_once = at_once
         self._applications = _by_application(templates)
         self._stopping = False
 
@@ -55,12 +57,12 @@ class Callers:
 
         `stage` is asked as a request is sent, and its answer is reported with what came back.
         """
-        limits = httpx2.Limits(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE)
+        limits = httpx2.Limits(max_connections=self._at_once, max_keepalive_connections=self._at_once)
         client = httpx2.AsyncClient(
             base_url=self._url, headers=_HEADERS, timeout=TIMEOUT_S, limits=limits, trust_env=False
         )
         async with client, asyncio.TaskGroup() as group:
-            for first in range(AT_ONCE):
+            for first in range(self._at_once):
                 group.create_task(self._come_and_go(client, first, stage, report), name=f"caller {first}")
 
     def stop(self) -> None:
@@ -74,8 +76,8 @@ class Callers:
         stage: Callable[[], str],
         report: Callable[[str, Seen], None],
     ) -> None:
-        await asyncio.sleep(first * PACE_S / AT_ONCE)
-        for number in count(first, AT_ONCE):
+        await asyncio.sleep(first * PACE_S / self._at_once)
+        for number in count(first, self._at_once):
             conversation = self.conversation(number)
             goes_on = True
             while goes_on and not self._stopping:

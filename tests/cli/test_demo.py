@@ -4,6 +4,7 @@ import io
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +67,17 @@ def test_ending_it_early_leaves_nothing_behind(tmp_path: Path, number: signal.Si
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
+
+
+def test_traffic_alone_goes_on_until_it_is_stopped(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        process = start(tmp_path, "--traffic", f"http://127.0.0.1:{listener.getsockname()[1]}")
+        listener.settimeout(20)
+        listener.accept()[0].close()
+    process.terminate()
+    said, _ = process.communicate(timeout=20)
+    assert process.returncode == 0, said
+    assert "requests, 0 of them to the candidate" in said
 
 
 @pytest.mark.full
