@@ -237,6 +237,7 @@ OPTIONAL: dict[str, list[Any]] = {
     "system": ["be brief", [{"type": "text", "text": "be brief", "cache_control": {"type": "ephemeral"}}]],
     "stop_sequences": [["{"], ["END"]],
     "metadata": [{"user_id": "u\u00fc"}],
+    "tools": [[{"name": "n", "input_schema": {"type": "object", "n": 1.0}}]],
     "unknown": [{"nested": [1.0, None, {"deep": "\u2603"}]}],
 }
 FIELDS = st.fixed_dictionaries(
@@ -297,7 +298,7 @@ TOUCHES = {
     "display": {"thinking"},
     "effort": {"output_config"},
     "sampling": {"temperature", "top_p", "top_k"},
-    "prefill": {"messages"},
+    "prefill": {"messages", "tool_choice"},
     "unasked_thinking": set[str](),
     "max_tokens": {"max_tokens"},
 }
