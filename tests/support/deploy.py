@@ -215,7 +215,7 @@ def simulated(directory: Path, *, speed: float = 0) -> Iterator[Simulated]:
     port = free_port()
     config = write_config(directory / "simulator", "http://127.0.0.1:9")
     command = [
-        GATEWAY,
+        str(GATEWAY),
         "simulate",
         "--config",
         str(config),
