@@ -73,8 +73,9 @@ def account(record: Record, plane: Plane) -> None:
     logger.info("request", extra=_line(record, governed, outcome, plane))
 
 
-_UNMEASURED = frozenset({Reason.forced, Reason.denied, Reason.unservable, Reason.holdback})
-"""Assigned by name or by capability: never in the numbers that decide."""
+_UNMEASURED = frozenset({Reason.forced})
+"""Sent there by an operator's hand: says nothing of what callers meet. All else tells how an arm is, and how
+control is decides whether a failure is the provider's."""
 
 
 def _outcome(record: Record) -> Outcome:
@@ -82,7 +83,8 @@ def _outcome(record: Record) -> Outcome:
     if record.gone and not (seen is not None and seen.answer is not None and seen.answer.finished):
         return Outcome.disconnected
     if record.error is None and seen is not None:
-        return seen.outcome
+        warms_cache = record.call.envelope.max_tokens == 0  # asks for no content, and none is what it gets
+        return Outcome.ok if seen.outcome is Outcome.empty and warms_cache else seen.outcome
     return outcome_of_error(record.error)
 
 

@@ -61,7 +61,8 @@ def disclose(record: Record) -> RawHeaders:
         values |= _assignment(resolved)
     if resolved is not None and resolved.governed is not None and sent is not None:
         values["served-model"] = sent.served_model
-        values["rewrites"] = header(sent.rewrite.changes)
+        kept_back = (resolved.obstacle,) if resolved.obstacle is not None else ()
+        values["rewrites"] = header((*sent.rewrite.changes, *kept_back))
     if record.fallback is not None:
         values["fallback"] = record.fallback.value
     return hop.ours(values)
