@@ -143,7 +143,7 @@ class Gateway:
         self._tasks.spawn("counts", run_every(TICK_S, self._flusher.tick), endless=True)
         self._tasks.spawn("local-breaker", run_every(TICK_S, self._breaker.tick), endless=True)
         self._tasks.spawn("gauges", run_every(TICK_S, self._gauge), endless=True)
-        self._tasks.spawn("reload", run_every(RELOAD_S, self._reload), endless=True)
+        self._tasks.spawn("reload", run_every(RELOAD_S, self.reload), endless=True)
         logger.info("serving", extra={"replica": self._replica.id, "snapshot_from": origin})
 
     async def stop(self) -> None:
@@ -250,7 +250,7 @@ class Gateway:
         judged = self._controller.verdicts.items()
         self._metrics.gates({name: {gate.name: gate.verdict for gate in gates} for name, gates in judged})
 
-    async def _reload(self) -> None:
+    async def reload(self) -> None:
         """Take over a changed configuration if it validates as a whole; else the last good one stays."""
         fingerprint = await asyncio.to_thread(_stamps, self._settings.config)
         if fingerprint == self._stamps:

@@ -14,6 +14,7 @@
     │   ├── ConnectFailed           502  api_error          no connection, nothing was sent
     │   ├── UpstreamTimeout         504  timeout_error      no first byte in time
     │   └── UpstreamBroken          502  api_error          the connection ended inside an answer
+    │       └── Unanswered          502  api_error          … before one byte of an answer
     └── ConfigError                 exit code 2             a document or setting does not validate
 
 Rules: a message is written for the person who receives it (what is wrong, where, what to do) and never holds
@@ -112,6 +113,10 @@ class UpstreamTimeout(UpstreamError):
 
 class UpstreamBroken(UpstreamError):
     """The upstream's connection ended before its answer did."""
+
+
+class Unanswered(UpstreamBroken):
+    """The upstream took the connection and closed it without one byte of an answer."""
 
 
 class ConfigError(GatewayError):

@@ -58,7 +58,7 @@ ARMS = frozenset(arm.value for arm in Arm)
 TOKEN_KINDS = frozenset({"input", "output", "cache_read", "cache_write", "thinking"})
 RULES = frozenset({
     "context_window", "display", "effort", "forced_tool", "max_tokens", "mid_conversation_system", "prefill",
-    "sampling", "thinking", "unasked_thinking",
+    "sampling", "thinking", "thread", "unasked_thinking",
 })  # fmt: skip
 """What is done to a request, or keeps it from being served."""
 GATES = frozenset({*Gates().breaker, *Gates().rollback, *Gates().hold})

@@ -9,6 +9,10 @@ As a rule the model is told to begin its reply with exactly the characters of th
 then removes. It is told to write only what comes after them where repeating would do harm: a stop sequence
 stands in them, they would use up much of `max_tokens`, or they are long (then they are an answer that was
 cut, to be continued). Both replies are understood, whichever was asked for.
+
+A native prefill makes the answer begin with text. A model that only reads about it might call a tool instead,
+so an answer that has begun as JSON is asked for with `tool_choice: none`; after other beginnings ("Let me
+look that up:") a call is what may be wanted, and the choice stays.
 """
 
 import re
@@ -64,6 +68,9 @@ def apply(draft: Draft) -> AnswerPlan | None:
         return None
     draft.put("messages", told)
     sentence = f"The beginning of the answer is asked for in words: {draft.target.id} takes no prefill."
+    if intent == "json" and _may_call(draft):
+        draft.put("tool_choice", {"type": "none"})
+        sentence += " Tools are off for this answer, because it has begun as JSON."
     long = len(prefill.text) > LONG
     draft.note("prefill", RewriteClass.prompt if long else RewriteClass.emulated, sentence)
     hides = draft.policy.unasked_thinking == "hide" and thinking.unasked(draft)
@@ -92,6 +99,13 @@ def instruction(text: str, intent: Intent, *, repeat: bool) -> str:
         f"{shape} Begin your reply with exactly the characters between the tags and continue from "
         f"there.\n{begun}"
     )
+
+
+def _may_call(draft: Draft) -> bool:
+    """Tell whether the model could call a tool where the text has to begin."""
+    choice = draft.options("tool_choice")
+    free = choice is not None and (not choice or read(choice.get("type"), str) == "auto")
+    return free and bool(read(draft.fields.get("tools"), list[Raw]))
 
 
 def _may_repeat(draft: Draft, text: str) -> bool:

@@ -14,11 +14,11 @@ alike.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.compat import limits, prefill, sampling, thinking, tools
 from gateway.compat.catalog import Model
-from gateway.compat.envelope import Draft, Envelope, parse
+from gateway.compat.envelope import Draft, Envelope, parse, present
 from gateway.compat.response import AnswerPlan
 from gateway.core.spec import CompatPolicy
 from gateway.core.types import Change, RewriteClass
@@ -47,6 +47,8 @@ class Obstacle:
     """Its class is X."""
     reject: bool
     """Policy wants the caller told, as a 400 with the change's sentence; otherwise control serves."""
+    transient: bool = False
+    """It is one only while both models serve: where there is no way back, the target can serve it."""
 
 
 def rewrite(
@@ -71,6 +73,11 @@ def rewrite(
 
 def obstacle(envelope: Envelope, source: Model, target: Model, policy: CompatPolicy) -> Obstacle | None:
     """Return why `target` cannot serve what `source` can; None where it can, as is or rewritten."""
+    if present(envelope.fields.get("thread")):
+        # A continued thread brings new turns only and is the model's that began it; nothing in the request
+        # says which that was.
+        sentence = f"the upstream holds the conversation (thread), and {target.id} cannot take it over"
+        return replace(_obstacle("thread", sentence, "emulate", policy), transient=True)
     if tools.cannot_force(envelope.fields, target) and not tools.cannot_force(envelope.fields, source):
         sentence = f"tool_choice forces a tool call, which {target.id} does not take"
         if policy.forced_tool == "emulate":

@@ -206,4 +206,7 @@ def fingerprint(spec: MigrationSpec) -> str:
 
 def parse_json(data: bytes | str) -> Any:
     """Decode any JSON; raises ValueError."""
-    return msgspec.json.decode(data)
+    try:
+        return msgspec.json.decode(data)
+    except RecursionError:
+        raise ValueError("JSON is nested too deeply") from None

@@ -1,8 +1,9 @@
 """The fifth verb: one request, booked once.
 
 Everything is booked to the **assigned** arm, whoever served; a rescue that control answered is outcome `ok`
-and the candidate's fallback. Requests that only count tokens are never booked. No prompt, answer, unit or
-credential is in any of it: the log line names the migration, the arms, the outcome and numbers.
+and the candidate's fallback. Requests that only count tokens are never booked, and those that no migration
+governs are only counted. No prompt, answer, unit or credential is in any of it: the log line names the
+migration, the arms, the outcome and numbers.
 """
 
 import logging
@@ -13,7 +14,7 @@ from gateway.core.types import Arm, FallbackCause, Outcome, Reason
 from gateway.core.usage import cost_microusd
 from gateway.errors import GatewayError, UpstreamTimeout
 from gateway.proxy.call import Call, Plane
-from gateway.proxy.forward import Sent
+from gateway.proxy.forward import RescueFailed, Sent
 from gateway.proxy.relay import Seen
 from gateway.proxy.resolve import Resolved
 from gateway.proxy.table import Governed
@@ -33,49 +34,72 @@ class Record:
     error: GatewayError | None = None
     gone: bool = False
 
+    @property
+    def fallback(self) -> FallbackCause | None:
+        """Why control was asked in the candidate's place."""
+        if self.sent is not None:
+            return self.sent.fallback
+        return self.error.cause if isinstance(self.error, RescueFailed) else None
+
+    @property
+    def booked_fallback(self) -> FallbackCause | None:
+        """The same, where it counts against the candidate."""
+        return self.fallback if self.sent is None or self.sent.booked else None
+
+    @property
+    def served(self) -> Arm:
+        """Who answered, or was the last to be asked."""
+        if self.sent is not None:
+            return self.sent.served
+        assigned = self.resolved.assignment.arm if self.resolved is not None else Arm.control
+        return Arm.control if self.fallback is not None else assigned
+
 
 def account(record: Record, plane: Plane) -> None:
     """Book a request that has ended, however it ended."""
     resolved = record.resolved
-    if resolved is None or resolved.governed is None or record.call.counting:
+    if resolved is None or record.call.counting:
         return
     governed, outcome = resolved.governed, _outcome(record)
+    if governed is None:
+        plane.metrics.passthrough(outcome)
+        return
     _count(record, governed, outcome, plane)
     window = plane.windows.get(governed.name)
     if window is not None and resolved.assignment.reason not in _UNMEASURED:
-        fallback = _booked_fallback(record) is not None
+        fallback = record.booked_fallback is not None
         now, run = plane.clock.now(), governed.state.run
         window.add(resolved.assignment.arm, outcome, fallback, resolved.unit_key, now, run=run)
     logger.info("request", extra=_line(record, governed, outcome, plane))
 
 
-_UNMEASURED = frozenset({Reason.forced, Reason.denied, Reason.unservable, Reason.holdback})
-"""Assigned by name or by capability: never in the numbers that decide."""
+_UNMEASURED = frozenset({Reason.forced})
+"""Sent there by an operator's hand: says nothing of what callers meet. All else tells how an arm is, and how
+control is decides whether a failure is the provider's."""
 
 
 def _outcome(record: Record) -> Outcome:
     seen = record.seen
     if record.gone and not (seen is not None and seen.answer is not None and seen.answer.finished):
         return Outcome.disconnected
-    if seen is not None:
-        return seen.outcome
-    if isinstance(record.error, UpstreamTimeout):
+    if record.error is None and seen is not None:
+        warms_cache = record.call.envelope.max_tokens == 0  # asks for no content, and none is what it gets
+        return Outcome.ok if seen.outcome is Outcome.empty and warms_cache else seen.outcome
+    return outcome_of_error(record.error)
+
+
+def outcome_of_error(error: GatewayError | None) -> Outcome:
+    """Return how a request ended that got no answer of the upstream's."""
+    if error is not None and error.kind == UpstreamTimeout.kind:
         return Outcome.timeout
-    rejected = record.error is not None and record.error.status < 500
-    return Outcome.client_error if rejected else Outcome.upstream_error
-
-
-def _booked_fallback(record: Record) -> FallbackCause | None:
-    sent = record.sent
-    return sent.fallback if sent is not None and sent.booked else None
+    return Outcome.client_error if error is not None and error.status < 500 else Outcome.upstream_error
 
 
 def _count(record: Record, governed: Governed, outcome: Outcome, plane: Plane) -> None:
     metrics, resolved, sent = plane.metrics, record.resolved, record.sent
     if resolved is None:
         return
-    name, arm = governed.name, resolved.assignment.arm
-    served = sent.served if sent is not None else arm
+    name, arm, served = governed.name, resolved.assignment.arm, record.served
     now = plane.clock.monotonic()
     metrics.assignment(name, resolved.assignment.reason)
     metrics.request(name, arm, served, outcome, duration_s=now - record.call.started)
@@ -83,9 +107,8 @@ def _count(record: Record, governed: Governed, outcome: Outcome, plane: Plane) -
         metrics.unservable(name, resolved.obstacle.rule)
     for change in record.rewritten.changes if record.rewritten is not None else ():
         metrics.rewrite(name, change)
-    cause = _booked_fallback(record)
-    if cause is not None:
-        metrics.fallback(name, cause)
+    if record.booked_fallback is not None:
+        metrics.fallback(name, record.booked_fallback)
     if sent is not None:
         metrics.overhead(name, arm, sent.sent_at - record.call.started)
     seen = record.seen
@@ -117,16 +140,13 @@ def _line(record: Record, governed: Governed, outcome: Outcome, plane: Plane) ->
         line["rewrites"] = [f"{change.rule}={change.rewrite_class}" for change in record.rewritten.changes]
     if sent is not None:
         line |= {"served": sent.served.value, "status": sent.exchange.status, "model": sent.served_model}
-        line["fallback"] = sent.fallback.value if sent.fallback is not None else None
+    if record.fallback is not None:
+        line["fallback"] = record.fallback.value
     if seen is not None and seen.answer is not None:
         usage = seen.answer.usage
         line |= {"stop_reason": seen.answer.stop_reason, "input_tokens": usage.input_tokens}
         line |= {
             "output_tokens": usage.output_tokens,
-            "cost_microusd": _cost(governed, _served(record), seen),
+            "cost_microusd": _cost(governed, record.served, seen),
         }
     return line
-
-
-def _served(record: Record) -> Arm:
-    return record.sent.served if record.sent is not None else Arm.control

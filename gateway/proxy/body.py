@@ -89,9 +89,11 @@ def _deflate(body: bytes) -> Iterable[bytes]:
 
 
 def _inflate(inflater: "zlib._Decompress", body: bytes) -> Iterable[bytes]:
-    while body and not inflater.eof:
-        yield inflater.decompress(body, _PIECE)
+    piece = b"-"
+    while not inflater.eof and (body or piece):  # what it says last may still be inside when all is fed
+        piece = inflater.decompress(body, _PIECE)
         body = inflater.unconsumed_tail
+        yield piece
     if not inflater.eof:
         raise EOFError
 

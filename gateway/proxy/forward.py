@@ -5,7 +5,9 @@ out, said 404, 408, 429 or 5xx, rejected (400, 403, 413, 422) a body that we rew
 an `error` event, or cut its answer before anything could be relayed. What goes to control is control's own
 rewrite of the caller's original request. Control answers 2xx: that is the answer, and the candidate is booked
 with the fallback. Control answers 4xx too: the caller's fault, nobody's failure. Control fails as well: its
-answer is relayed. Nothing else is retried.
+answer is relayed, or `RescueFailed` where it gave none. Nothing else is retried. A candidate that is silent
+before its first event for as long as silence may last is not rescued any more: the client must hear
+something.
 
 The kill flag is read again right before the first byte goes out (`Withdrawn`), because a rollback may have
 come between assignment and sending.
@@ -16,7 +18,7 @@ from dataclasses import dataclass, replace
 from gateway.compat.request import Rewrite, rewrite
 from gateway.core.sse import SseScanner
 from gateway.core.types import Arm, FallbackCause, Phase, parse_json
-from gateway.errors import ConnectFailed, UpstreamBroken, UpstreamError, UpstreamTimeout
+from gateway.errors import ConnectFailed, Unanswered, UpstreamBroken, UpstreamError, UpstreamTimeout
 from gateway.proxy import headers as hop
 from gateway.proxy.call import Call, Plane
 from gateway.proxy.headers import RawHeaders
@@ -27,6 +29,15 @@ from gateway.proxy.wire import Exchange
 
 class Withdrawn(Exception):
     """The arm was taken back after the request had been assigned to it."""
+
+
+class RescueFailed(UpstreamError):
+    """Control was asked in the candidate's place, and gave no answer either."""
+
+    def __init__(self, cause: FallbackCause, error: UpstreamError) -> None:
+        super().__init__(error.message)
+        self.cause = cause
+        self.status, self.kind = error.status, error.kind
 
 
 @dataclass(slots=True)
@@ -40,13 +51,14 @@ class Sent:
     """The id that was sent."""
     body: bytes | None = None
     """The whole body; None: it is relayed as it arrives."""
-    opening: bytes = b""
-    """The first bytes of a stream, read to see how it begins."""
+    opening: bytes | None = None
+    """The first bytes of a stream of events, read to see how it begins; None: nobody looks into it."""
     fallback: FallbackCause | None = None
     """Why control served in the candidate's place."""
     booked: bool = False
     """The fallback counts against the candidate."""
     sent_at: float = 0.0
+    """Monotonic time at which the first attempt went out."""
 
 
 def adapt(call: Call, governed: Governed | None, arm: Arm) -> Rewrite:
@@ -62,22 +74,33 @@ async def forward(call: Call, resolved: Resolved, rewritten: Rewrite, plane: Pla
     governed, arm = resolved.governed, resolved.assignment.arm
     if governed is None or arm is Arm.control:
         return await _ask(call, governed, Arm.control, rewritten, plane)
-    failure: Sent | UpstreamError
+    sent_at = plane.clock.monotonic()
     try:
-        failure = await _ask(call, governed, Arm.candidate, rewritten, plane)
-        cause = _cause(failure, rewritten.body is not call.body)
+        sent = await _ask(call, governed, Arm.candidate, rewritten, plane)
     except UpstreamError as error:
-        failure, cause = error, _cause_of(error)
-    if cause is None or not governed.rescues:
-        if isinstance(failure, UpstreamError):
-            raise failure
-        return failure
-    if isinstance(failure, Sent):
-        failure.exchange.close()
-    rescued = await _ask(call, governed, Arm.control, adapt(call, governed, Arm.control), plane)
-    rescued.fallback = cause
-    rescued.booked = not 400 <= rescued.exchange.status < 500 or rescued.exchange.status == 429
-    return rescued
+        if not governed.rescues:
+            raise
+        cause = _cause_of(error)
+    else:
+        failed = _cause(sent, rewritten=rewritten.body is not call.envelope.body)
+        if failed is None or not governed.rescues:
+            return sent
+        sent.exchange.close()
+        cause = failed
+    return await _rescue(call, governed, cause, plane, sent_at=sent_at)
+
+
+async def _rescue(
+    call: Call, governed: Governed, cause: FallbackCause, plane: Plane, *, sent_at: float
+) -> Sent:
+    """Ask control in the candidate's place; raises RescueFailed where it gives no answer."""
+    try:
+        sent = await _ask(call, governed, Arm.control, adapt(call, governed, Arm.control), plane)
+    except UpstreamError as error:
+        raise RescueFailed(cause, error) from error
+    sent.fallback, sent.sent_at = cause, sent_at
+    sent.booked = not 400 <= sent.exchange.status < 500 or sent.exchange.status == 429
+    return sent
 
 
 async def _ask(call: Call, governed: Governed | None, arm: Arm, rewritten: Rewrite, plane: Plane) -> Sent:
@@ -100,7 +123,7 @@ async def _ask(call: Call, governed: Governed | None, arm: Arm, rewritten: Rewri
         return sent
     try:
         if _streams(exchange.headers) and exchange.status < 300:
-            sent.opening = await _opening(exchange)
+            sent.opening = await _opening(exchange, plane.limits.ping_after_s)
         else:
             sent.body = await exchange.read_all(plane.limits.answer_bytes)
     except BaseException:
@@ -124,18 +147,19 @@ def _streams(headers: RawHeaders) -> bool:
     return hop.get(headers, b"content-type").startswith("text/event-stream")
 
 
-async def _opening(exchange: Exchange) -> bytes:
-    """Read up to the end of the first event: it shows whether the stream is an answer at all."""
+async def _opening(exchange: Exchange, silence_s: float) -> bytes:
+    """Read up to the end of the first event: it shows whether the stream is an answer at all.
+
+    After `silence_s` without a byte the stream is relayed as it is, for the client must not wait in silence.
+    """
     scanner, seen = SseScanner(), b""
-    while True:
-        chunk = await exchange.read()
+    while (chunk := await exchange.read(silence_s)) is not None:
         if not chunk:
-            if seen:
-                return seen
             raise UpstreamBroken("the upstream ended its stream before the first event")
         seen += chunk
         if scanner.feed(chunk):
-            return seen
+            break
+    return seen
 
 
 _BY_STATUS = {
@@ -155,7 +179,7 @@ _BY_ERROR_TYPE = {
 }
 
 
-def _cause(sent: Sent, rewritten: bool) -> FallbackCause | None:
+def _cause(sent: Sent, *, rewritten: bool) -> FallbackCause | None:
     """Return why this answer of the candidate is none; None means that it is one."""
     status = sent.exchange.status
     if status in _BY_STATUS:
@@ -164,11 +188,11 @@ def _cause(sent: Sent, rewritten: bool) -> FallbackCause | None:
         return FallbackCause.server_error
     if status in _REJECTIONS:
         return FallbackCause.rejected_by_model if rewritten else None
-    return _opening_error(sent.opening)
+    return _opening_error(sent.opening or b"")
 
 
 def _cause_of(error: UpstreamError) -> FallbackCause:
-    if isinstance(error, ConnectFailed):
+    if isinstance(error, ConnectFailed | Unanswered):
         return FallbackCause.connect
     if isinstance(error, UpstreamTimeout):
         return FallbackCause.timeout
@@ -182,7 +206,7 @@ def _opening_error(opening: bytes) -> FallbackCause | None:
                 kind = parse_json(event.data)["error"]["type"]
             except (ValueError, KeyError, TypeError):
                 kind = ""
-            return _BY_ERROR_TYPE.get(kind, FallbackCause.server_error) if isinstance(kind, str) else None
+            return _BY_ERROR_TYPE.get(str(kind), FallbackCause.server_error)
         if event.name:
             return None
     return None

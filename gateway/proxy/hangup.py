@@ -3,7 +3,8 @@
 While an answer is made nobody else reads from the client, so a small task does: a hang-up cancels the
 request's own task, wherever it waits, and with it the upstream call. The request then accounts itself in its
 `finally` and ends quietly. A disconnect that the server reports after the last byte of an answer is not a
-hang-up.
+hang-up. A request that is cancelled from outside (the process ends) has lost its client as well, but its
+cancellation goes on.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ class HangupGuard:
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self.gone = False
-        """The client left before the answer was through."""
+        """The client left, or had to be left, before the answer was through."""
         self.begun = False
         """The head of an answer has gone to the client."""
         self._receive = receive
@@ -51,11 +52,12 @@ class HangupGuard:
     ) -> bool:
         if self._watcher is not None:
             self._watcher.cancel()
-        if self.gone and kind is not None and issubclass(kind, asyncio.CancelledError):
-            if self._task is not None:
-                self._task.uncancel()
-            return True
-        return False
+        if kind is None or not issubclass(kind, asyncio.CancelledError):
+            return False
+        hung_up, self.gone = self.gone, True
+        if hung_up and self._task is not None:
+            self._task.uncancel()
+        return hung_up
 
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

@@ -24,8 +24,13 @@ def get(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str:
     """Return the first value of `name` (lower case) as text, or an empty string."""
     for key, value in headers:
         if key == name:
-            return value.decode("latin-1").strip()
+            return _text(value)
     return ""
+
+
+def get_list(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str:
+    """Return all values of `name` (lower case) as the one list that they are."""
+    return ",".join(_text(value) for key, value in headers if key == name)
 
 
 def to_upstream(headers: Iterable[tuple[bytes, bytes]], *, api_key: str | None) -> RawHeaders:
@@ -49,7 +54,7 @@ def decoded(headers: RawHeaders) -> RawHeaders:
 
 def to_client(headers: Iterable[tuple[bytes, bytes]], *, length: int | None) -> RawHeaders:
     """Return an answer's headers for the client; `length` is the body's where it is known."""
-    kept = _travelling(headers)
+    kept = [pair for pair in _travelling(headers) if pair[0] != b"date"]  # our server says it, and once
     if length is not None:
         kept.append((b"content-length", str(length).encode()))
     return kept
@@ -61,6 +66,14 @@ def ours(values: Mapping[str, str]) -> RawHeaders:
         (OURS + name.encode(), "".join(c if " " <= c <= "~" else "?" for c in value).encode())
         for name, value in values.items()
     ]
+
+
+def _text(value: bytes) -> str:
+    # A name in a header and the same name in JSON must be the same unit; JSON is UTF-8.
+    try:
+        return value.decode().strip()
+    except UnicodeDecodeError:
+        return value.decode("latin-1").strip()
 
 
 def _travelling(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:

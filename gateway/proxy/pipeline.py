@@ -14,7 +14,7 @@ from gateway.proxy.call import Call, Plane
 from gateway.proxy.forward import Sent, Withdrawn, adapt, forward
 from gateway.proxy.hangup import HangupGuard
 from gateway.proxy.headers import RawHeaders
-from gateway.proxy.relay import refuse, relay
+from gateway.proxy.relay import Seen, refuse, relay
 from gateway.proxy.resolve import Resolved, resolve
 
 _ATTEMPTS = 3
@@ -29,7 +29,8 @@ async def handle(call: Call, guard: HangupGuard, plane: Plane) -> None:
         async with guard:
             guard.listen()
             sent = await _ask(record, plane)
-            record.seen = await relay(sent, guard.send, disclose(record), plane)
+            record.seen = Seen()
+            await relay(sent, guard.send, disclose(record), plane, seen=record.seen)
     except GatewayError as error:
         record.error = error
         if not guard.begun:
@@ -60,9 +61,10 @@ def disclose(record: Record) -> RawHeaders:
         values |= _assignment(resolved)
     if resolved is not None and resolved.governed is not None and sent is not None:
         values["served-model"] = sent.served_model
-        values["rewrites"] = header(sent.rewrite.changes)
-        if sent.fallback is not None:
-            values["fallback"] = sent.fallback.value
+        kept_back = (resolved.obstacle,) if resolved.obstacle is not None else ()
+        values["rewrites"] = header((*sent.rewrite.changes, *kept_back))
+    if record.fallback is not None:
+        values["fallback"] = record.fallback.value
     return hop.ours(values)
 
 

@@ -21,6 +21,8 @@ from gateway.proxy.hangup import Send
 from gateway.proxy.headers import RawHeaders
 from gateway.proxy.wire import Exchange
 
+_BODYLESS = frozenset({204, 304})
+"""Their content-length, if any, is that of a body which does not come."""
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 
 
@@ -29,29 +31,29 @@ class Seen:
     """What the relay saw of one answer."""
 
     answer: Answer | None = None
-    outcome: Outcome = Outcome.ok
+    outcome: Outcome = Outcome.upstream_error
+    """What it is until something better is known."""
     first_byte_at: float | None = None
     """Monotonic time at which the first byte of the body went to the client."""
 
 
-async def relay(sent: Sent, send: Send, ours: RawHeaders, plane: Plane) -> Seen:
-    """Send the answer to the client and return what was seen of it; then the exchange is closed."""
-    seen = Seen()
+async def relay(sent: Sent, send: Send, ours: RawHeaders, plane: Plane, *, seen: Seen) -> None:
+    """Send the answer to the client and close the exchange; `seen` holds what was seen, however it ends."""
     try:
         if sent.body is not None:
             await _relay_whole(sent, send, ours, plane, seen)
-        elif sent.opening:
+        elif sent.opening is not None:
             await _relay_events(sent, send, ours, plane, seen)
         else:
+            seen.outcome = outcome_of(sent.exchange.status, None)
             await relay_raw(sent.exchange, send, ours)
     finally:
         sent.exchange.close()
-    return seen
 
 
 async def relay_raw(exchange: Exchange, send: Send, ours: RawHeaders) -> None:
     """Relay an answer that nobody looks into; a cut upstream cuts the client's connection too."""
-    length = hop.get(exchange.headers, b"content-length")
+    length = hop.get(exchange.headers, b"content-length") if exchange.status not in _BODYLESS else ""
     headers = hop.to_client(exchange.headers, length=int(length) if length.isdigit() else None)
     await send({"type": "http.response.start", "status": exchange.status, "headers": headers + ours})
     while chunk := await exchange.read():
@@ -67,7 +69,12 @@ async def refuse(error: GatewayError, send: Send, ours: RawHeaders, request_id: 
         "request_id": request_id,
     }
     body = to_json(envelope)
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *ours]
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"request-id", request_id.encode()),
+        *ours,
+    ]
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
@@ -80,35 +87,31 @@ async def _relay_whole(sent: Sent, send: Send, ours: RawHeaders, plane: Plane, s
             body = restore(body, sent.rewrite.plan)
     headers = hop.to_client(exchange.headers, length=len(body)) + ours
     seen.first_byte_at = plane.clock.monotonic()
+    seen.outcome = outcome_of(exchange.status, seen.answer)
     await send({"type": "http.response.start", "status": exchange.status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
-    seen.outcome = _outcome(exchange.status, seen.answer)
 
 
 async def _relay_events(sent: Sent, send: Send, ours: RawHeaders, plane: Plane, seen: Seen) -> None:
     headers = hop.to_client(sent.exchange.headers, length=None) + ours
     await send({"type": "http.response.start", "status": sent.exchange.status, "headers": headers})
     out = _EventsOut(sent, send)
-    seen.first_byte_at = plane.clock.monotonic()
     try:
-        await out.take(sent.opening)
-        while True:
-            chunk = await sent.exchange.read(plane.limits.ping_after_s)
+        chunk: bytes | None = sent.opening or None  # a stream that has been silent so far begins with a ping
+        while chunk != b"":
             if chunk is None:
                 await out.ping()
-            elif chunk:
-                await out.take(chunk)
             else:
-                break
-        await out.end()
-        if not out.answer.finished and out.answer.error_type is None:
-            await out.fail("The upstream ended its stream before the answer was complete.")
+                if seen.first_byte_at is None:
+                    seen.first_byte_at = plane.clock.monotonic()
+                await out.take(chunk)
+            chunk = await sent.exchange.read(plane.limits.ping_after_s)
+        await out.end("The upstream ended its stream before the answer was complete.")
     except UpstreamBroken as error:
-        await out.end()
-        await out.fail(f"The answer could not be completed: {error.message}.")
+        await out.end(f"The answer could not be completed: {error.message}.")
     finally:
         seen.answer = out.answer
-        seen.outcome = _outcome(sent.exchange.status, out.answer)
+        seen.outcome = outcome_of(sent.exchange.status, out.answer)
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
@@ -136,13 +139,17 @@ class _EventsOut:
     async def ping(self) -> None:
         await self._write(PING)
 
-    async def end(self) -> None:
+    async def end(self, complaint: str) -> None:
+        """Say what is still held. Where no end was announced, half an event is dropped, and an `error` event
+        with this complaint takes its place.
+        """
         if self._restorer is not None:
             await self._write(self._restorer.close())
-
-    async def fail(self, message: str) -> None:
-        """Say that there will be no end; half an event that is still held is dropped."""
-        doc = to_json({"type": "error", "error": {"type": "api_error", "message": message}})
+        answer = self.answer
+        if answer.finished or answer.error_type is not None:
+            await self._write(self._scanner.pending)
+            return
+        doc = to_json({"type": "error", "error": {"type": "api_error", "message": complaint}})
         await self._write(b"event: error\ndata: " + doc + b"\n\n")
 
     async def _write(self, data: bytes) -> None:
@@ -150,8 +157,10 @@ class _EventsOut:
             await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
 
-def _outcome(status: int, answer: Answer | None) -> Outcome:
+def outcome_of(status: int, answer: Answer | None) -> Outcome:
     """Return how an answer ended, from its status and what was read of it."""
+    if status == 504:
+        return Outcome.timeout
     if status >= 500 or status == 429:
         return Outcome.upstream_error
     if status >= 400:

@@ -9,10 +9,10 @@ conversation waits for that at most `NOTE_S` and goes on without it.
 from dataclasses import dataclass
 
 from gateway.compat.envelope import Envelope
-from gateway.compat.request import RULESET, obstacle
+from gateway.compat.request import RULESET, Obstacle, obstacle
 from gateway.core import assign
 from gateway.core.assign import Assignment, Facts
-from gateway.core.types import Arm, Change, Pin, Reason, Unit
+from gateway.core.types import Arm, Change, Phase, Pin, Reason, Unit
 from gateway.core.units import Identity, find_unit
 from gateway.errors import BadRequest
 from gateway.proxy.call import Call, Plane
@@ -45,7 +45,7 @@ async def resolve(call: Call, plane: Plane) -> Resolved:
     if governed is None:
         return Resolved(None, UNGOVERNED)
     unit = find_unit(call.identity, governed.spec.unit)
-    hindrance = obstacle(envelope, governed.control, governed.candidate, governed.spec.compat)
+    hindrance = _hindrance(envelope, governed)
     if hindrance is not None and hindrance.reject:
         raise BadRequest(hindrance.change.sentence)
     facts = Facts(
@@ -62,6 +62,12 @@ async def resolve(call: Call, plane: Plane) -> Resolved:
         await _note(governed, assignment, ask, plane)
     change = hindrance.change if hindrance is not None and assignment.reason is Reason.unservable else None
     return Resolved(governed, assignment, unit, ask.unit_key or "", change)
+
+
+def _hindrance(envelope: Envelope, governed: Governed) -> Obstacle | None:
+    found = obstacle(envelope, governed.control, governed.candidate, governed.spec.compat)
+    over = governed.state.phase is Phase.completed
+    return None if found is not None and found.transient and over else found
 
 
 async def _assign(governed: Governed, facts: Facts, ask: Recall, ledger: Ledger) -> Assignment:

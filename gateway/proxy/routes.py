@@ -13,17 +13,18 @@ from hashlib import sha256
 from typing import Any
 
 from gateway.compat.envelope import parse
-from gateway.core.types import Arm, Reason
+from gateway.core.types import Arm, Outcome, Reason
 from gateway.core.units import identify
-from gateway.errors import GatewayError, Unauthenticated
+from gateway.errors import GatewayError, TooLarge, Unauthenticated
 from gateway.logs import request_id as current_request_id
 from gateway.proxy import headers as hop
+from gateway.proxy.account import outcome_of_error
 from gateway.proxy.body import ClientGone, Receive, decode, read_stream, read_whole
 from gateway.proxy.call import Call, Plane
 from gateway.proxy.hangup import HangupGuard, Send
 from gateway.proxy.headers import RawHeaders
 from gateway.proxy.pipeline import handle
-from gateway.proxy.relay import refuse, relay_raw
+from gateway.proxy.relay import outcome_of, refuse, relay_raw
 
 Scope = MutableMapping[str, Any]
 
@@ -62,8 +63,10 @@ class DataPath:
         started = plane.clock.monotonic()
         key_name = _authenticate(headers, plane)
         limit = plane.limits.body_bytes
+        if (_length(headers) or 0) > limit:  # before a client that expects a 100 begins to send
+            raise TooLarge(f"request body is larger than {limit} bytes: send less")
         body = await read_whole(receive, limit=limit)
-        encodings = hop.get(headers, b"content-encoding")
+        encodings = hop.get_list(headers, b"content-encoding")
         envelope = parse(decode(body, encodings, limit=limit) if encodings else body)
         identity = identify(
             header=hop.get(headers, b"x-gateway-unit"),
@@ -89,19 +92,45 @@ class DataPath:
     async def _pass_through(
         self, scope: Scope, receive: Receive, guard: HangupGuard, request_id: str
     ) -> None:
-        plane = self.plane
-        _authenticate(scope["headers"], plane)
-        headers = hop.to_upstream(scope["headers"], api_key=plane.upstream_api_key)
-        ours = hop.ours({"request-id": request_id, "reason": Reason.ungoverned.value})
-        async with guard:
-            content = _stream_then_listen(receive, guard) if _has_body(scope["headers"]) else b""
-            if not content:
-                guard.listen()
-            exchange = await plane.wire.send(scope["method"].encode(), _target(scope), headers, content)
-            try:
-                await relay_raw(exchange, guard.send, ours)
-            finally:
-                exchange.close()
+        """Relay a request that nobody looks into, as it comes."""
+        _authenticate(scope["headers"], self.plane)
+        outcome = Outcome.upstream_error
+        self.plane.entered()
+        try:
+            async with guard:
+                outcome = await self._relay_through(scope, receive, guard, request_id)
+        except ClientGone:
+            guard.gone = True
+        except GatewayError as error:
+            outcome = outcome_of_error(error)
+            raise
+        finally:
+            self.plane.left()
+            self.plane.metrics.passthrough(Outcome.disconnected if guard.gone else outcome)
+
+    async def _relay_through(
+        self, scope: Scope, receive: Receive, guard: HangupGuard, request_id: str
+    ) -> Outcome:
+        plane, headers = self.plane, scope["headers"]
+        content: bytes | AsyncIterator[bytes] = b""
+        if _has_body(headers):
+            content = _stream_then_listen(receive, guard)
+        else:
+            guard.listen()
+        exchange = await plane.wire.send(
+            scope["method"].encode(),
+            _target(scope),
+            hop.to_upstream(headers, api_key=plane.upstream_api_key),
+            content,
+            length=_length(headers),
+        )
+        guard.listen()  # the answer may have come before the end of the body
+        try:
+            ours = hop.ours({"request-id": request_id, "reason": Reason.ungoverned.value})
+            await relay_raw(exchange, guard.send, ours)
+        finally:
+            exchange.close()
+        return outcome_of(exchange.status, None)
 
 
 async def _stream_then_listen(receive: Receive, guard: HangupGuard) -> AsyncIterator[bytes]:
@@ -114,6 +143,11 @@ def _target(scope: Scope) -> bytes:
     path: bytes = scope.get("raw_path") or scope["path"].encode()
     query: bytes = scope.get("query_string", b"")
     return path + b"?" + query if query else path
+
+
+def _length(headers: RawHeaders) -> int | None:
+    length = hop.get(headers, b"content-length")
+    return int(length) if length.isdigit() else None
 
 
 def _has_body(headers: RawHeaders) -> bool:

@@ -3,11 +3,13 @@
 Why not a ready-made client: the data path spends its time here, and a general client costs 12 to 30 times as
 much CPU per request (docs/decisions). The seam is `Wire.send`, which gives an `Exchange`: status, headers and
 a body that is read as it arrives, with backpressure down to the socket. Foreign exceptions end here: what
-leaves this module is ConnectFailed (nothing was sent), UpstreamTimeout (no first byte in time),
-UpstreamBroken (the connection ended inside an answer) or whatever `before_send` raised.
+leaves this module is ConnectFailed (nothing was sent), UpstreamTimeout (no first byte in time), Unanswered
+(the connection ended before an answer), UpstreamBroken (inside one) or what `before_send` raised.
 
 A connection that the upstream closed while it was idle is found when it is used again: if not one byte of an
-answer came back, the request goes out once more on a new connection. Nothing else is ever retried here.
+answer came back, the request goes out once more on a new connection. Nothing else is ever retried here. A
+body that streams in cannot be sent twice, so it goes out on a connection of its own; where the answer comes
+before the body's end, the rest of the body is not sent.
 """
 
 import asyncio
@@ -20,13 +22,14 @@ from urllib.parse import urlsplit
 
 import httptools
 
-from gateway.errors import ConfigError, ConnectFailed, UpstreamBroken, UpstreamTimeout
+from gateway.errors import ConfigError, ConnectFailed, Unanswered, UpstreamBroken, UpstreamTimeout
 
 Headers = list[tuple[bytes, bytes]]
+Body = bytes | AsyncIterator[bytes]
 BeforeSend = Callable[[], None]
 
 _HIGH_WATER = 256 * 1024
-_IDLE_S = 30.0
+_BODYLESS = frozenset({204, 304})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +90,7 @@ class Exchange:
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def close(self) -> None:
-        """Stop: a connection whose answer is not complete is dropped, so that the upstream stops working for
-        it.
-        """
+        """Stop; where the answer is not complete the connection is dropped, so that the upstream stops."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.release()
@@ -98,10 +99,13 @@ class Exchange:
 class Wire:
     """A pool of connections to one origin."""
 
-    def __init__(self, origin: Origin, *, connect_timeout_s: float, first_byte_timeout_s: float) -> None:
+    def __init__(
+        self, origin: Origin, *, connect_timeout_s: float, first_byte_timeout_s: float, idle_s: float = 30.0
+    ) -> None:
         self.origin = origin
-        self._connect_timeout_s = connect_timeout_s
-        self._first_byte_timeout_s = first_byte_timeout_s
+        self._connect_s = connect_timeout_s
+        self._first_byte_s = first_byte_timeout_s
+        self._idle_s = idle_s
         self._idle: deque[_Connection] = deque()
         self.opened = 0
         """Connections opened so far; shows whether they are reused."""
@@ -111,25 +115,28 @@ class Wire:
         method: bytes,
         target: bytes,
         headers: Headers,
-        body: bytes | AsyncIterator[bytes],
+        body: Body,
         *,
+        length: int | None = None,
         before_send: BeforeSend | None = None,
     ) -> Exchange:
         """Send one request and return when the head of its answer is there.
 
-        `headers` hold neither host nor framing. `before_send` is called with a connection in hand, right
-        before the first byte goes out; what it raises stops the request and is raised here.
+        `headers` hold neither host nor framing; `length` is that of a streamed body, where it is known.
+        `before_send` is called with a connection in hand, right before the first byte goes out; what it
+        raises stops the request and is raised here.
         """
-        head = self._head(method, target, headers, body)
+        head = self._head(method, target, headers, _framing(method, body, length))
         while True:
-            connection, reused = await self._connection()
+            idle = self._usable() if isinstance(body, bytes) else None
+            connection = idle or await self._open()
             try:
                 if before_send is not None:
                     before_send()
-                return await self._exchange(connection, method, head, body)
-            except _ClosedWhileIdle:
-                if not reused or not isinstance(body, bytes):
-                    raise UpstreamBroken("the upstream closed the connection without an answer") from None
+                return await self._exchange(connection, method, head, body, chunked=length is None)
+            except Unanswered:
+                if idle is None:
+                    raise
             except BaseException:
                 connection.release()
                 raise
@@ -139,32 +146,27 @@ class Wire:
         while self._idle:
             self._idle.pop().drop()
 
-    def _head(
-        self, method: bytes, target: bytes, headers: Headers, body: bytes | AsyncIterator[bytes]
-    ) -> bytes:
+    def _head(self, method: bytes, target: bytes, headers: Headers, framing: bytes) -> bytes:
         origin = self.origin
-        lines = [b"%b %b%b HTTP/1.1\r\nhost: %b\r\n" % (method, origin.prefix, target, origin.authority)]
-        lines += [b"%b: %b\r\n" % pair for pair in headers]
-        if not isinstance(body, bytes):
-            lines.append(b"transfer-encoding: chunked\r\n")
-        elif body or method not in (b"GET", b"HEAD", b"DELETE", b"OPTIONS"):
-            lines.append(b"content-length: %d\r\n" % len(body))
-        lines.append(b"\r\n")
-        return b"".join(lines)
+        line = b"%b %b%b HTTP/1.1\r\nhost: %b\r\n" % (method, origin.prefix, target, origin.authority)
+        return b"".join([line, *[b"%b: %b\r\n" % pair for pair in headers], framing, b"\r\n"])
 
-    async def _connection(self) -> "tuple[_Connection, bool]":
-        oldest = asyncio.get_running_loop().time() - _IDLE_S
+    def _usable(self) -> "_Connection | None":
+        """Take the idle connection that was used last; those nobody needed for a while are dropped."""
+        oldest = asyncio.get_running_loop().time() - self._idle_s
+        while self._idle and self._idle[0].idle_since <= oldest:
+            self._idle.popleft().drop()
         while self._idle:
             connection = self._idle.pop()
-            if connection.usable and connection.idle_since > oldest:
-                return connection, True
+            if connection.usable:
+                return connection
             connection.drop()
-        return await self._open(), False
+        return None
 
     async def _open(self) -> "_Connection":
         origin, loop = self.origin, asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(self._connect_timeout_s):
+            async with asyncio.timeout(self._connect_s):
                 _, protocol = await loop.create_connection(
                     lambda: _Connection(self._idle),
                     origin.host,
@@ -173,36 +175,39 @@ class Wire:
                     server_hostname=origin.host if origin.tls else None,
                 )
         except TimeoutError:
-            raise ConnectFailed(
-                f"no connection to the upstream within {self._connect_timeout_s:g} s"
-            ) from None
+            raise ConnectFailed(f"no connection to the upstream within {self._connect_s:g} s") from None
         except OSError as error:
             raise ConnectFailed("the upstream cannot be reached") from error
         self.opened += 1
         return protocol
 
     async def _exchange(
-        self, connection: "_Connection", method: bytes, head: bytes, body: bytes | AsyncIterator[bytes]
+        self, connection: "_Connection", method: bytes, head: bytes, body: Body, *, chunked: bool
     ) -> Exchange:
         connection.begin(method)
-        if isinstance(body, bytes):
-            connection.write(head + body if len(body) < 65_536 else head)
-            if len(body) >= 65_536:
-                connection.write(body)
+        if not isinstance(body, bytes):
+            await connection.stream(head, body, chunked=chunked)
+        elif len(body) < 65_536:
+            connection.write(head + body)
         else:
-            await connection.stream(head, body)
+            connection.write(head)
+            connection.write(body)
         try:
-            async with asyncio.timeout(self._first_byte_timeout_s):
+            async with asyncio.timeout(self._first_byte_s):
                 await connection.head()
         except TimeoutError:
             raise UpstreamTimeout(
-                f"the upstream sent no first byte within {self._first_byte_timeout_s:g} s"
+                f"the upstream sent no first byte within {self._first_byte_s:g} s"
             ) from None
         return Exchange(connection)
 
 
-class _ClosedWhileIdle(Exception):
-    """The connection ended before one byte of an answer."""
+def _framing(method: bytes, body: Body, length: int | None) -> bytes:
+    if not isinstance(body, bytes):
+        return b"transfer-encoding: chunked\r\n" if length is None else b"content-length: %d\r\n" % length
+    if body or method not in (b"GET", b"HEAD", b"DELETE", b"OPTIONS"):
+        return b"content-length: %d\r\n" % len(body)
+    return b""
 
 
 class _Connection(asyncio.Protocol):
@@ -215,10 +220,10 @@ class _Connection(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self.idle_since = 0.0
-        self._reset(b"")
+        self.begin(b"")
         self.complete = self._keep_alive = True
 
-    def _reset(self, method: bytes) -> None:
+    def begin(self, method: bytes) -> None:
         self._method = method
         self._parser = httptools.HttpResponseParser(self)
         self._chunks: deque[bytes] = deque()
@@ -228,7 +233,7 @@ class _Connection(asyncio.Protocol):
         self._head_done = False
         self._answered = False
         self._keep_alive = False
-        self._cut_short = False
+        self._cut_short = self._surplus = False
         self.complete = False
         self.status = 0
         self.headers: Headers = []
@@ -237,50 +242,56 @@ class _Connection(asyncio.Protocol):
 
     @property
     def usable(self) -> bool:
-        return (
-            self.complete
-            and not self._lost
-            and self._transport is not None
-            and not self._transport.is_closing()
-        )
-
-    def begin(self, method: bytes) -> None:
-        self._reset(method)
-        if self._lost:
-            raise _ClosedWhileIdle
+        transport = self._transport
+        return self.complete and not self._lost and transport is not None and not transport.is_closing()
 
     def write(self, data: bytes) -> None:
-        if self._transport is not None:
+        if self._transport is not None and not self._lost:
             self._transport.write(data)
 
-    async def stream(self, head: bytes, body: AsyncIterator[bytes]) -> None:
-        """Send a body of unknown length; stops early where the upstream has already answered or gone."""
+    async def stream(self, head: bytes, body: AsyncIterator[bytes], *, chunked: bool) -> None:
+        """Send a body as it comes; stops early where the upstream has already answered or gone."""
         self.write(head)
+        upload = asyncio.get_running_loop().create_task(self._upload(body, chunked=chunked), name="upload")
+        upload.add_done_callback(lambda _: self._wake())
+        try:
+            while not (upload.done() or self._lost or self._head_done):
+                await self._wait()
+            self._cut_short = not upload.done()
+        finally:
+            upload.cancel()
+            await asyncio.wait({upload})
+        failure = None if upload.cancelled() else upload.exception()
+        if failure is not None and not self._cut_short:
+            raise failure
+
+    async def _upload(self, body: AsyncIterator[bytes], *, chunked: bool) -> None:
         async for chunk in body:
-            if self._lost or self._head_done:
-                self._cut_short = True
-                return
             if chunk:
-                self.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+                self.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
                 await self._writable.wait()
-        self.write(b"0\r\n\r\n")
+        if chunked:
+            self.write(b"0\r\n\r\n")
 
     async def head(self) -> None:
         while not self._head_done:
             if self._lost:
                 if self._answered:
                     raise UpstreamBroken("the upstream's connection ended inside the head of an answer")
-                raise _ClosedWhileIdle
-            await self._wait(None)
+                raise Unanswered("the upstream closed the connection without an answer")
+            await self._wait()
 
     async def read(self, silence_s: float | None) -> bytes | None:
+        now = asyncio.get_running_loop().time
+        until = None if self._chunks or silence_s is None else now() + silence_s
         while not self._chunks:
             if self.complete:
                 return b""
             if self._lost:
                 raise UpstreamBroken("the upstream's connection ended inside an answer")
-            if not await self._wait(silence_s):
+            if until is not None and now() >= until:
                 return None
+            await self._wait(until)
         data = self._chunks.popleft() if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
         self._buffered = 0
@@ -291,7 +302,7 @@ class _Connection(asyncio.Protocol):
 
     def release(self) -> None:
         """Back to the pool when nothing is owed on it, else away."""
-        if self.usable and self._keep_alive and not self._chunks:
+        if self.usable and self._keep_alive and not (self._cut_short or self._surplus or self._chunks):
             self.idle_since = asyncio.get_running_loop().time()
             self._pool.append(self)
         else:
@@ -303,19 +314,17 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
         self._wake()
 
-    async def _wait(self, silence_s: float | None) -> bool:
-        """Wait for anything to happen; False when nothing did within `silence_s`."""
+    async def _wait(self, until: float | None = None) -> None:
+        """Wait until anything happens, be it only framing, or the loop's clock shows `until`."""
         loop = asyncio.get_running_loop()
         self._waiter = waiter = loop.create_future()
-        timer = loop.call_later(silence_s, self._wake) if silence_s is not None else None
-        before = (len(self._chunks), self.complete, self._lost, self._head_done)
+        timer = loop.call_at(until, self._wake) if until is not None else None
         try:
             await waiter
         finally:
             self._waiter = None
             if timer is not None:
                 timer.cancel()
-        return before != (len(self._chunks), self.complete, self._lost, self._head_done)
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -333,17 +342,13 @@ class _Connection(asyncio.Protocol):
             return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self.drop()
-        except httptools.HttpParserError:
+        except (httptools.HttpParserUpgrade, httptools.HttpParserError):
             self.drop()
         self._wake()
 
-    def eof_received(self) -> None:
-        return None
-
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self.complete and self._head_done and self._until_close():
+        framed = any(name in (b"content-length", b"transfer-encoding") for name, _ in self.headers)
+        if exc is None and self._head_done and not framed:  # the end of the connection is the answer's
             self.complete = True
         self._lost = True
         self._writable.set()
@@ -355,24 +360,29 @@ class _Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._writable.set()
 
-    def _until_close(self) -> bool:
-        return not any(name.lower() in (b"content-length", b"transfer-encoding") for name, _ in self.headers)
-
     # --- httptools callbacks
+
+    def on_message_begin(self) -> None:
+        self._surplus = self.complete  # an answer that nobody asked for, in the same bytes
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._head_done:  # trailers are dropped
             self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
+        if self._surplus:
+            return
         self.status = self._parser.get_status_code()
         if self.status < 200:
             return
         self._head_done = True
-        if self._method == b"HEAD":
+        if self._method == b"HEAD" or self.status in _BODYLESS:
             self.complete = True
 
     def on_body(self, body: bytes) -> None:
+        if self.complete:
+            self._surplus = True
+            return
         self._chunks.append(body)
         self._buffered += len(body)
         if self._buffered > _HIGH_WATER and not self._paused and self._transport is not None:
@@ -380,9 +390,11 @@ class _Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def on_message_complete(self) -> None:
+        if self._surplus:
+            return
         if self.status < 200:  # 100 Continue and friends: the answer is still to come
             self.status = 0
             self.headers = []
             return
-        self._keep_alive = self._parser.should_keep_alive() and not self._cut_short
+        self._keep_alive = self._parser.should_keep_alive()
         self.complete = True

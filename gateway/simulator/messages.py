@@ -30,6 +30,7 @@ from gateway.simulator.rules.case import (
     whole_numbers,
 )
 from gateway.simulator.rules.judge import check
+from gateway.simulator.threads import Threads
 from gateway.tasks import Clock
 
 SPOILT_AFTER_DELTAS = 3
@@ -90,13 +91,17 @@ class Messages:
         self._latency_factor = 1 / speed if speed > 0 else 0.0
         self._refusals = refusals
         self._cache = PromptCache()
+        self._threads = Threads()
         self._profiles: dict[str, Profile] = {model.id: profile_of(model) for model in catalogue.models}
         self._answers = 0
 
     async def create(self, exchange: Exchange, head: Head) -> None:
         """Answer POST /v1/messages."""
         body, strike = await self._open(exchange)
-        answer = self._answer(self._case(body, head), strike, _habit(exchange))
+        now = self._clock.now()
+        case = self._case(self._threads.whole(body, head.betas, now), head)
+        answer = self._answer(case, strike, _habit(exchange))
+        self._threads.keep(case, answer.reply, answer.message_id, now)
         pace = self._pace(answer.case, strike)
         send = _stream if body.get("stream") else _whole
         await send(exchange, answer, pace, strike.kind)

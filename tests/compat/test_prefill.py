@@ -175,6 +175,30 @@ def test_a_model_is_told_to_repeat_only_what_does_no_harm(prefill: str, more: Js
     assert changes == ["prefill=P" if len(prefill) > LONG else "prefill=E"]
 
 
+TOOLS: Json = {"tools": [{"name": "n", "input_schema": {}}]}
+NONE: Json = {"type": "none"}
+
+
+@pytest.mark.parametrize(
+    ("prefill", "more", "choice"),
+    [
+        ("{", TOOLS, NONE),
+        ("{", {**TOOLS, "tool_choice": {"type": "auto", "disable_parallel_tool_use": True}}, NONE),
+        ("{", {**TOOLS, "tool_choice": None}, NONE),
+        ("{", {**TOOLS, "tool_choice": NONE}, NONE),
+        ("{", {**TOOLS, "tool_choice": {"type": "any"}}, {"type": "any"}),
+        ("{", {**TOOLS, "tool_choice": "auto"}, "auto"),
+        ("{", {"tools": []}, None),
+        ("{", {}, None),
+        ("Let me look that up:", TOOLS, None),
+    ],
+)
+def test_an_answer_that_has_begun_as_json_calls_no_tool(prefill: str, more: Json, choice: Any) -> None:
+    body, _ = rewritten(O45, O46, messages=[HELLO, begins(prefill)], **more)
+    assert body.get("tool_choice") == choice
+    assert body.get("tools") == more.get("tools")
+
+
 @pytest.mark.parametrize("repeat", [True, False])
 def test_a_fence_is_forbidden_only_where_the_prefill_opens_none(repeat: bool) -> None:
     assert "no code fence" in instruction("{", "json", repeat=repeat)

@@ -132,6 +132,9 @@ REJECT, CONTROL = CompatPolicy(unservable="reject"), CompatPolicy(unservable="co
         (O46, O45, LONG, "context_window"),
         (O45, O46, LONG, None),
         (O45, S45, LONG, None),
+        (O45, O46, {"thread": {"type": "create"}}, "thread"),
+        (O46, O45, {"thread": {"type": "continue", "previous_message_id": "msg_1"}}, "thread"),
+        (O45, O46, {"thread": None}, None),
     ],
     ids=name,
 )
@@ -166,6 +169,13 @@ def test_a_rule_s_own_policy_goes_before_the_one_for_all(
     found = hindrance(O45, O55, policy, **fields)
     assert found is not None
     assert found.reject is reject
+
+
+def test_only_what_the_upstream_holds_for_a_model_stops_being_an_obstacle_in_the_end() -> None:
+    held, forced = hindrance(O45, O55, thread={"type": "create"}), hindrance(O45, O55, **FORCED)
+    assert held is not None
+    assert forced is not None
+    assert (held.transient, forced.transient) == (True, False)
 
 
 def test_it_is_said_that_a_forced_tool_cannot_be_emulated_yet() -> None:
@@ -237,6 +247,7 @@ OPTIONAL: dict[str, list[Any]] = {
     "system": ["be brief", [{"type": "text", "text": "be brief", "cache_control": {"type": "ephemeral"}}]],
     "stop_sequences": [["{"], ["END"]],
     "metadata": [{"user_id": "u\u00fc"}],
+    "tools": [[{"name": "n", "input_schema": {"type": "object", "n": 1.0}}]],
     "unknown": [{"nested": [1.0, None, {"deep": "\u2603"}]}],
 }
 FIELDS = st.fixed_dictionaries(
@@ -297,7 +308,7 @@ TOUCHES = {
     "display": {"thinking"},
     "effort": {"output_config"},
     "sampling": {"temperature", "top_p", "top_k"},
-    "prefill": {"messages"},
+    "prefill": {"messages", "tool_choice"},
     "unasked_thinking": set[str](),
     "max_tokens": {"max_tokens"},
 }

@@ -1,4 +1,4 @@
-"""One simulated upstream for all of these tests; each gateway is a test's own."""
+"""One simulated upstream for all of these tests; a gateway is a test's own, or one of `lines`."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.deploy import Simulated, simulated
+from tests.support.moves import Lines
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +21,14 @@ def upstream(_upstream: Simulated) -> Iterator[Simulated]:
     _upstream.faults()
     yield _upstream
     _upstream.faults()
+
+
+@pytest.fixture(scope="session")
+def lines(_upstream: Simulated, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lines]:
+    """A gateway for every pair of models, each started when it is first asked for."""
+    lines = Lines(_upstream, tmp_path_factory.mktemp("lines"))
+    with lines.stack:
+        yield lines
 
 
 @pytest.fixture

@@ -1,17 +1,39 @@
 """The data path's HTTP client against an upstream that says exact bytes."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator
 
 import pytest
 
 from gateway.errors import ConfigError, ConnectFailed, UpstreamBroken, UpstreamTimeout
-from gateway.proxy.wire import Exchange, Origin, Wire
+from gateway.proxy.body import ClientGone
+from gateway.proxy.wire import Body, Exchange, Origin, Wire
 from tests.support.scripted import Request, answer, replying, scripted_upstream
 
+WIRES: list[Wire] = []
 
-def wire_to(url: str, *, connect_s: float = 2.0, first_byte_s: float = 5.0) -> Wire:
-    return Wire(Origin.parse(url), connect_timeout_s=connect_s, first_byte_timeout_s=first_byte_s)
+
+def wire_to(url: str, *, connect_s: float = 2.0, first_byte_s: float = 5.0, idle_s: float = 30.0) -> Wire:
+    WIRES.append(
+        Wire(Origin.parse(url), connect_timeout_s=connect_s, first_byte_timeout_s=first_byte_s, idle_s=idle_s)
+    )
+    return WIRES[-1]
+
+
+@pytest.fixture(autouse=True)
+async def _hang_up_at_the_end() -> AsyncIterator[None]:
+    yield
+    while WIRES:
+        WIRES.pop().close()
+    await others_run()
+
+
+async def others_run() -> None:
+    """Let a reader on this loop take what was written, as a segment of its own."""
+    for _ in range(20):
+        await asyncio.sleep(0)
 
 
 async def get(wire: Wire, target: bytes = b"/v1/models") -> Exchange:
@@ -206,7 +228,7 @@ async def test_an_answer_over_the_limit_is_refused() -> None:
 async def test_a_slow_reader_holds_the_upstream_back() -> None:
     sent = 0
 
-    async def flood(_: Request, writer: asyncio.StreamWriter) -> None:
+    async def flood(_request: Request, writer: asyncio.StreamWriter) -> None:
         nonlocal sent
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % (64 << 20))
         for _ in range(64):
@@ -233,3 +255,126 @@ def test_an_url_that_is_none_is_refused(url: str) -> None:
 
 def test_an_ipv6_origin_keeps_its_brackets() -> None:
     assert Origin.parse("http://[::1]:8090/x").authority == b"[::1]:8090"
+
+
+@pytest.mark.parametrize("silence_s", [None, 5.0])
+async def test_bytes_of_framing_alone_neither_end_an_answer_nor_count_as_silence(
+    silence_s: float | None,
+) -> None:
+    async def piecemeal(_: Request, writer: asyncio.StreamWriter) -> None:
+        head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+        for piece in (head, b"5\r\n", b"hello", b"\r\n", b"0\r\n", b"\r\n"):
+            writer.write(piece)
+            await others_run()
+
+    async with scripted_upstream(piecemeal) as upstream:
+        exchange = await get(wire_to(upstream.url))
+        assert await exchange.read(silence_s) == b"hello"
+        assert await exchange.read(silence_s) == b""
+
+
+async def test_an_answer_that_nobody_asked_for_is_dropped_with_its_connection() -> None:
+    async with scripted_upstream(replying(answer(b"1") + answer(b"22"))) as upstream:
+        wire = wire_to(upstream.url)
+        for _ in range(2):
+            assert await (await get(wire)).read_all(100) == b"1"
+        assert upstream.connections == 2
+
+
+@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
+async def test_an_answer_that_has_no_body_by_its_status_is_complete_at_once(status: str) -> None:
+    raw = f"HTTP/1.1 {status}\r\ncontent-length: 10\r\n\r\n".encode()
+    async with scripted_upstream(replying(raw)) as upstream:
+        assert await (await get(wire_to(upstream.url))).read(5) == b""
+
+
+async def test_an_answer_until_close_that_is_reset_was_cut() -> None:
+    async def reset(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\nabc")
+        await writer.drain()
+        await heard.wait()
+        linger = struct.pack("ii", 1, 0)  # close with a reset
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.close()
+
+    heard = asyncio.Event()
+    async with scripted_upstream(reset) as upstream:
+        exchange = await get(wire_to(upstream.url))
+        assert await exchange.read(5) == b"abc"
+        heard.set()
+        with pytest.raises(UpstreamBroken, match="inside an answer"):
+            await exchange.read(5)
+
+
+async def test_a_streamed_body_keeps_its_length_where_that_is_known() -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"one"
+        yield b"two"
+
+    async with scripted_upstream(replying(answer(b"{}"))) as upstream:
+        exchange = await wire_to(upstream.url).send(b"POST", b"/v1/files", [], body(), length=6)
+        assert await exchange.read_all(10) == b"{}"
+        assert (b"content-length", b"6") in upstream.requests[0].headers
+        assert upstream.requests[0].body == b"onetwo"
+
+
+async def test_a_streamed_body_goes_out_on_a_connection_of_its_own() -> None:
+    """It could not be sent again if an idle connection turned out to be closed."""
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"one"
+
+    async with scripted_upstream(replying(answer(b"{}"))) as upstream:
+        wire = wire_to(upstream.url)
+        contents: list[Body] = [b"{}", body(), b"{}"]
+        for content in contents:
+            await (await post(wire, content)).read_all(10)
+        assert [request.connection for request in upstream.requests] == [1, 2, 2]
+
+
+@pytest.mark.parametrize("more", [b"", b"x" * (1 << 20)])
+async def test_an_answer_before_the_end_of_the_body_is_not_waited_for(more: bytes) -> None:
+    """Whether the client is slow to send (nothing more comes) or the upstream does not read on."""
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"one"
+        while more:
+            yield more
+        await asyncio.get_running_loop().create_future()
+
+    async def early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer(b"no", status="413 Content Too Large"))
+        await writer.drain()
+        await heard.wait()
+        writer.transport.abort()
+
+    heard = asyncio.Event()
+    server = await asyncio.start_server(early, "127.0.0.1", 0)
+    async with server, asyncio.timeout(5):
+        wire = wire_to(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        exchange = await post(wire, body())
+        assert (exchange.status, await exchange.read_all(10)) == (413, b"no")
+        heard.set()
+
+
+async def test_what_a_streamed_body_raises_stops_the_request() -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"one"
+        raise ClientGone
+
+    async with scripted_upstream(replying(answer(b"{}"))) as upstream:
+        with pytest.raises(ClientGone):
+            await post(wire_to(upstream.url), body())
+        await asyncio.wait_for(upstream.hung_up.wait(), 5)
+        assert upstream.requests == []
+
+
+async def test_connections_that_nobody_needed_for_a_while_are_closed() -> None:
+    async with scripted_upstream(replying(answer(b"{}"))) as upstream:
+        wire = wire_to(upstream.url, idle_s=0)
+        for exchange in (await get(wire), await get(wire)):
+            await exchange.read_all(10)
+        await (await get(wire)).read_all(10)
+        assert upstream.connections == 3
+        await asyncio.wait_for(upstream.hung_up.wait(), 5)

@@ -174,7 +174,7 @@ def deployed(
         "GATEWAY_ADMIN_TOKENS": ADMIN_TOKENS,
         **(env or {}),
     }
-    command = [GATEWAY, "serve", "--config", config, "--port", str(port), "--workers", str(workers)]
+    command = [str(GATEWAY), "serve", "--config", str(config), "--port", str(port), "--workers", str(workers)]
     with log.open("ab") as out:
         process = subprocess.Popen(command, env=inherited | settings, stdout=out, stderr=out)
     gateway = Deployed(f"http://127.0.0.1:{port}", process, log)
@@ -208,7 +208,8 @@ class Simulated:
 
     def last_seq(self) -> int:
         """Return the number of the newest request."""
-        return max((entry["seq"] for entry in self.requests()), default=0)
+        seq: int = self.http.get(f"{self.url}/simulator/stats").json()["seq"]
+        return seq
 
     def stop(self) -> None:
         """End it."""
@@ -224,10 +225,10 @@ def simulated(directory: Path, *, speed: float = 0) -> Iterator[Simulated]:
     port = free_port()
     config = write_config(directory / "simulator", "http://127.0.0.1:9")
     command = [
-        GATEWAY,
+        str(GATEWAY),
         "simulate",
         "--config",
-        config,
+        str(config),
         "--port",
         str(port),
         "--speed",

@@ -35,8 +35,10 @@ async def scripted_upstream(script: Script) -> AsyncIterator[Scripted]:
     it.
     """
     upstream = Scripted()
+    serving: set[asyncio.Task[None] | None] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.add(asyncio.current_task())
         upstream.connections += 1
         number = upstream.connections
         try:
@@ -45,7 +47,7 @@ async def scripted_upstream(script: Script) -> AsyncIterator[Scripted]:
                 await script(request, writer)
                 if writer.is_closing():
                     return
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             upstream.hung_up.set()
@@ -57,6 +59,11 @@ async def scripted_upstream(script: Script) -> AsyncIterator[Scripted]:
         yield upstream
     finally:
         server.close()
+        running = {task for task in serving if task is not None and not task.done()}
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running)
 
 
 async def _read_request(reader: asyncio.StreamReader, number: int) -> Request | None:
