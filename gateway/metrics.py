@@ -180,10 +180,16 @@ class Metrics:
         self._entered = self._gauge("stage_entered_timestamp_seconds", "When its stage began.", newest, **m)
         self._hold = self._gauge("stage_hold_seconds", "How long its stage is to last.", newest, **m)
         self._retires = self._gauge(
-            "model_retires_timestamp_seconds", "When the arm's model ends.", newest, **m, arm=ARMS
+            "model_retires_timestamp_seconds",
+            "When the arm's model ends; +Inf: no date.",
+            newest,
+            **m,
+            arm=ARMS,
         )
         self._gate_verdict = self._gauge("gate_verdict", "1 for what the gate says.", newest, **m, **verdict)
-        self._gate_limit = self._gauge("gate_limit", "Above it a breaker trips.", newest, **m, gate=GATES)
+        self._gate_limit = self._gauge(
+            "gate_limit", "Above it a breaker trips; +Inf: never.", newest, **m, gate=GATES
+        )
         # A worker that lags behind must show.
         self._snapshot_version = self._gauge("snapshot_version", "State that is obeyed.", "livemin")
         self._snapshot_age = self._gauge("snapshot_age_seconds", "Since it was confirmed.", "livemax")
@@ -299,12 +305,12 @@ class Metrics:
         self._hold(name).set(stages[state.stage_index].hold_s if state.stage_index < len(stages) else 0)
         limits = spec.gates.breaker if spec is not None else {}
         for gate in JUDGED:
-            self._gate_limit(name, gate).set(limits[gate].max if gate in limits else math.nan)
+            self._gate_limit(name, gate).set(limits[gate].max if gate in limits else math.inf)
 
     def retirement(self, migration: str, retires_on: Mapping[Arm, date | None]) -> None:
-        """The catalogue says when the models of both arms end; NaN where no date is known."""
+        """The catalogue says when the models of both arms end; +Inf where no date is known."""
         for arm, day in retires_on.items():
-            ends = math.nan if day is None else datetime.combine(day, time(), UTC).timestamp()
+            ends = math.inf if day is None else datetime.combine(day, time(), UTC).timestamp()
             self._retires(migration, arm).set(ends)
 
     def gates(self, verdicts: Mapping[str, Mapping[str, Verdict]]) -> None:
