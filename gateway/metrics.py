@@ -16,6 +16,7 @@ import os
 import platform
 import re
 from collections.abc import Container, Iterable, Mapping
+from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
@@ -119,14 +120,9 @@ class Metrics:
         self._make_request_series()
         self._make_rollout_series()
         self._begin()
-        build = Gauge(
-            "gateway_build_info",
-            "The version that runs.",
-            ["version", "python"],
-            registry=self._registry,
-            multiprocess_mode="livemax",
-        )
-        build.labels(__version__, platform.python_version()).set(1)
+        build = {"version": __version__, "python": platform.python_version()}
+        allowed = {name: {value} for name, value in build.items()}
+        self._gauge("build_info", "The version that runs.", "livemax", **allowed)(*build.values()).set(1)
 
     def _make_request_series(self) -> None:
         m = {"migration": self._names}
@@ -163,6 +159,7 @@ class Metrics:
             "assignments_total", "Why requests got their arm.", **m, reason=frozenset(Reason)
         )
         self._in_flight = self._gauge("in_flight", "Requests being served.", "livesum")
+        self._streams = self._gauge("streams", "Answers being streamed.", "livesum")
 
     def _make_rollout_series(self) -> None:
         m = {"migration": self._names}
@@ -229,6 +226,10 @@ class Metrics:
     def left(self) -> None:
         """A request is over."""
         self._in_flight().dec()
+
+    def streaming(self) -> AbstractContextManager[object]:
+        """An answer is being streamed while this lasts."""
+        return self._streams().track_inprogress()
 
     def assignment(self, migration: str, reason: Reason) -> None:
         """A request got its arm."""

@@ -108,6 +108,12 @@ def test_requests_in_flight_come_and_go(metrics: Metrics) -> None:
     assert value(read(metrics.render()[0]), "in_flight") == 1
 
 
+def test_streams_are_counted_while_they_last(metrics: Metrics) -> None:
+    with metrics.streaming():
+        assert value(read(metrics.render()[0]), "streams") == 1
+    assert value(read(metrics.render()[0]), "streams") == 0
+
+
 def test_a_rollout_shows_its_share_its_stage_and_one_phase(metrics: Metrics) -> None:
     metrics.rollout(MigrationState("m"), None)
     metrics.rollout(MigrationState("m", phase=Phase.running, stage_index=2, weight=25_000), None)

@@ -43,7 +43,8 @@ async def relay(sent: Sent, send: Send, ours: RawHeaders, plane: Plane, *, seen:
         if sent.body is not None:
             await _relay_whole(sent, send, ours, plane, seen)
         elif sent.opening is not None:
-            await _relay_events(sent, send, ours, plane, seen)
+            with plane.metrics.streaming():
+                await _relay_events(sent, send, ours, plane, seen)
         else:
             seen.outcome = outcome_of(sent.exchange.status, None)
             await relay_raw(sent.exchange, send, ours)
