@@ -11,6 +11,7 @@ it. Only where a container is a world of its own something is put in its place:
 """
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -92,6 +93,11 @@ class Stack:
     ports: dict[str, int] = field(default_factory=dict)
     """By NAME:PORT as the containers know each other."""
 
+    addresses: dict[str, str] = field(default_factory=dict)
+    """Where else NAME:PORT is than at that port of this machine."""
+    more: dict[str, str] = field(default_factory=dict)
+    """What an operator changes in the load balancer's file."""
+
     def __post_init__(self) -> None:
         self.compose = Compose.read(REPOSITORY, {**SECRETS, **self.env})
         known = ("gateway-1:8080", "gateway-2:8080", "redis:6379", "simulator:8090", "loadbalancer:8080")
@@ -104,8 +110,9 @@ class Stack:
 
     def translated(self, text: str) -> str:
         """Return text of the container files as it has to be here."""
-        for address, port in self.ports.items():
-            text = text.replace(address, f"127.0.0.1:{port}")
+        here = {address: f"127.0.0.1:{port}" for address, port in self.ports.items()} | self.addresses
+        for address, place in here.items():
+            text = re.sub(rf"(?<![\w.-]){re.escape(address)}\b", place, text)
         return text.replace("/app", str(self.tree)).replace("0.0.0.0", "127.0.0.1")
 
     def start(self, name: str) -> None:
@@ -138,6 +145,8 @@ class Stack:
         text = (REPOSITORY / "deploy/loadbalancer/haproxy.cfg").read_text("utf-8")
         for port in ("8080", "8404"):
             text = text.replace(f"bind :{port}\n", f"bind loadbalancer:{port}\n")
+        for before, after in self.more.items():
+            text = text.replace(before, after)
         path = self.directory / "haproxy.cfg"
         path.write_text(self.translated(text))
         return path
