@@ -123,12 +123,13 @@ def _migration() -> Json:
 
 def _changes() -> Json:
     """Return the marks of the rollout: every change, at the time that the state itself names."""
-    m = MIGRATION
-    expr = (
-        f'1000 * count_values by (migration) ("weight", max by (migration) (gateway_weight_percent{{{m}}}))'
-        f" * on (migration) group_left (phase) (max by (migration, phase) (gateway_phase{{{m}}}) == 1)"
-        f" * on (migration) group_left () (max by (migration) (gateway_changed_timestamp_seconds{{{m}}}) > 0)"
-    )
+    # By replica, with phases on the side that may be many: at a change replicas differ for a moment.
+    each = "instance, migration"
+    phase = f"(gateway_phase{{{MIGRATION}}} == 1)"
+    weight = f'count_values by ({each}) ("weight", gateway_weight_percent{{{MIGRATION}}})'
+    changed = f"(gateway_changed_timestamp_seconds{{{MIGRATION}}} > 0)"
+    joined = f"{phase} * on ({each}) group_left (weight) {weight} * on ({each}) group_left () {changed}"
+    expr = f"1000 * max by (migration, phase, weight) ({joined})"
     shown = {"titleFormat": "{{phase}}, {{weight}} %", "textFormat": "{{migration}}", "tagKeys": "phase"}
     return _annotation("Changes of the rollout", PURPLE, expr) | shown | {"useValueForTime": True}
 

@@ -13,7 +13,8 @@ from gateway.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
 GUIDES = {
-    name: (ROOT / name).read_text("utf-8") for name in ("README.md", "docs/migrating.md", "docs/operating.md")
+    name: (ROOT / name).read_text("utf-8")
+    for name in ("README.md", "docs/migrating.md", "docs/operating.md", "docs/operations.md")
 }
 CODE = re.compile(r"```sh\n(.*?)```|`([^`\n]+)`", re.DOTALL)
 COMMENT = re.compile(r"#.*")

@@ -21,7 +21,7 @@ MAX_POSITIONAL = 5
 MAX_MODULES = 12
 MIRROR_ABOVE_LINES = 30
 
-SOURCES = ("gateway", "tests", "bench")
+SOURCES = ("gateway", "tests", "bench", "deploy")
 """The folders that hold Python."""
 
 OWNERS: Mapping[str, tuple[str, ...]] = {
