@@ -21,7 +21,7 @@ HAS_RUNTIME := $(VENV)/.has-runtime
 HAS_DEV     := $(VENV)/.has-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-full test-deploy deps-deploy dashboards check lint types imports rules fix clean
+.PHONY: help setup demo run test test-full test-deploy deps-deploy dashboards pictures check lint types imports rules fix clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ deps-deploy: ## Install the programs of test-deploy (Debian, Ubuntu; root)
 
 dashboards: $(HAS_DEV) ## Write deploy/grafana/dashboards/*.json anew from deploy/grafana/*.py
 	$(BIN)/python -m deploy.grafana.build
+
+pictures: $(HAS_DEV) ## Watch a migration for a quarter of an hour and draw docs/images anew
+	$(BIN)/python -m tests.support.watched_story
 
 check: lint types imports rules test ## Everything a change must pass
 

@@ -78,12 +78,12 @@ def sketch(canvas: Canvas, panel: Mapping[str, Any], series: Sequence[Series], f
 def _stat(canvas: Canvas, panel: Mapping[str, Any], series: Sequence[Series], frame: Frame) -> None:
     left, top, right, bottom = frame.box
     defaults = panel["fieldConfig"]["defaults"]
-    texts = [_said(defaults, each.last) for each in series] or [(defaults["noValue"], MUTED)]
+    texts = [(each.name, *said(defaults, each.last)) for each in series] or [("", defaults["noValue"], MUTED)]
     width = (right - left) / len(texts)
-    for index, (text, color) in enumerate(texts):
+    for index, (name, text, color) in enumerate(texts):
         middle = left + width * (index + 0.5)
         if panel["options"]["textMode"] == "value_and_name":
-            canvas.text((middle, top + 14), canvas.fitting(series[index].name, width), anchor="mm", size=14)
+            canvas.text((middle, top + 14), canvas.fitting(name, width), anchor="mm", size=14)
         size = 30
         while size > 12 and canvas.width_of(text, size, bold=True) > width:
             size -= 2
@@ -94,16 +94,16 @@ def _lines(canvas: Canvas, panel: Mapping[str, Any], series: Sequence[Series], f
     defaults = panel["fieldConfig"]["defaults"]
     custom = defaults["custom"]
     stacked = custom["stacking"]["mode"] == "normal"
-    looks = _looks(panel, series)
+    styles = looks(panel, series)
     lines = _stack(series) if stacked else [each.points for each in series]
     left, top, right, bottom = frame.box
-    legend = _legend(canvas, panel, series, looks, frame.box)
+    legend = _legend(canvas, panel, series, styles, frame.box)
     plot = Frame(
         (left + AXIS_PX, top, right, bottom - legend - TIMES_PX), frame.since, frame.until, frame.marks
     )
     highest = defaults.get("max") or _ceiling(max(value for points in lines for _, value in points))
     _axes(canvas, plot, highest, defaults["unit"])
-    for points, look in reversed(list(zip(lines, looks, strict=True))):
+    for points, look in reversed(list(zip(lines, styles, strict=True))):
         placed = _placed(plot, points, highest, stepped=custom["lineInterpolation"] == "stepAfter")
         if stacked:
             floor = plot.box[3]
@@ -140,8 +140,8 @@ def _bands(canvas: Canvas, panel: Mapping[str, Any], series: Sequence[Series], f
     for index, each in enumerate(series):
         y = top + height * index
         canvas.text((left + names - 8, y + height / 2), each.name, anchor="rm")
-        for begin, end, value in _runs(each.points):
-            text, color = _said(panel["fieldConfig"]["defaults"], value)
+        for begin, end, value in runs(each.points):
+            text, color = said(panel["fieldConfig"]["defaults"], value)
             box = (plot.x(begin), y + 4, max(plot.x(end), plot.x(begin) + 1), y + height - 4)
             canvas.box(box, color)
             room = canvas.fitting(text, box[2] - box[0] - 10)
@@ -181,13 +181,13 @@ def _marked(canvas: Canvas, plot: Frame) -> None:
 
 
 def _legend(
-    canvas: Canvas, panel: Mapping[str, Any], series: Sequence[Series], looks: Sequence[Look], box: Box
+    canvas: Canvas, panel: Mapping[str, Any], series: Sequence[Series], styles: Sequence[Look], box: Box
 ) -> float:
     """Draw the names with their last values at the foot, and return how high they are."""
     left, _, right, bottom = box
     unit = panel["fieldConfig"]["defaults"]["unit"]
     entries = [
-        (look, f"{look.name} {spoken(each.last, unit)}") for look, each in zip(looks, series, strict=True)
+        (look, f"{look.name} {spoken(each.last, unit)}") for look, each in zip(styles, series, strict=True)
     ]
     rows: list[list[tuple[Look, str]]] = [[]]
     x = left
@@ -207,9 +207,9 @@ def _legend(
     return LEGEND_PX * len(rows)
 
 
-def _looks(panel: Mapping[str, Any], series: Sequence[Series]) -> list[Look]:
+def looks(panel: Mapping[str, Any], series: Sequence[Series]) -> list[Look]:
     """Return how each series is drawn: the rules of the panel over the palette, in the panel's order."""
-    looks = []
+    styles = []
     for index, each in enumerate(series):
         name, color, dashed = each.name, PALETTE[index % len(PALETTE)], False
         for rule in panel["fieldConfig"]["overrides"]:
@@ -219,8 +219,8 @@ def _looks(panel: Mapping[str, Any], series: Sequence[Series]) -> list[Look]:
             color = settings.get("color", {}).get("fixedColor", color)
             dashed = dashed or "custom.lineStyle" in settings
             name = settings.get("displayName", name)
-        looks.append(Look(name, color, dashed))
-    return looks
+        styles.append(Look(name, color, dashed))
+    return styles
 
 
 def _matches(matcher: Mapping[str, str], name: str) -> bool:
@@ -231,7 +231,7 @@ def _matches(matcher: Mapping[str, str], name: str) -> bool:
     return pattern == name
 
 
-def _said(defaults: Mapping[str, Any], value: float) -> tuple[str, str]:
+def said(defaults: Mapping[str, Any], value: float) -> tuple[str, str]:
     """Return a value in words and its colour."""
     for each in defaults["mappings"]:
         option = each["options"].get(f"{value:g}")
@@ -241,7 +241,7 @@ def _said(defaults: Mapping[str, Any], value: float) -> tuple[str, str]:
     for step in defaults["thresholds"]["steps"]:
         if step["value"] is None or value >= step["value"]:
             color = step["color"]
-    return spoken(value, defaults["unit"], defaults.get("decimals")), color
+    return spoken(value, defaults.get("unit", "short"), defaults.get("decimals")), color
 
 
 def _stack(series: Sequence[Series]) -> list[list[tuple[float, float]]]:
@@ -269,7 +269,7 @@ def _placed(
     return placed if len(placed) > 1 else [*placed, (placed[0][0] + 2, placed[0][1])]
 
 
-def _runs(points: Sequence[tuple[float, float]]) -> list[tuple[float, float, float]]:
+def runs(points: Sequence[tuple[float, float]]) -> list[tuple[float, float, float]]:
     """Return (begin, end, value) of each while in which the value stayed; a gap ends one, too."""
     gaps = [later - earlier for (earlier, _), (later, _) in itertools.pairwise(points)]
     step = min(gaps, default=1.0)

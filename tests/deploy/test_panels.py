@@ -6,12 +6,14 @@ import shlex
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deploy.grafana import build
 from deploy.grafana.ask import Question, marks, named, questions
+from deploy.grafana.picture import Answers, save
 from tests.support.deploy import ADMIN_TOKEN, GATEWAY, REPOSITORY, eventually
 from tests.support.prometheus_server import Series
 from tests.support.watched import CANDIDATE, CONTROL, NAME, REQUESTED, UNGOVERNED, Watched, watched
@@ -164,6 +166,13 @@ def test_both_replicas_are_found_by_the_file_that_names_them(fleet: Watched) -> 
 def test_streams_are_counted_while_they_are_open(fleet: Watched) -> None:
     assert fleet.value("max_over_time(sum(gateway_streams)[10m:1s])") >= 1
     assert fleet.value("max_over_time(sum(gateway_in_flight)[10m:1s])") >= 1
+
+
+def test_the_dashboards_can_be_drawn(fleet: Watched, tmp_path: Path) -> None:
+    save(Answers(fleet.prometheus.url, fleet.began_at, time.time()), NAME, tmp_path)
+    drawn = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    assert drawn.keys() == {"rollout.png", "gateway.png", "compatibility.png"}
+    assert all(picture.startswith(b"\x89PNG") and len(picture) > 20_000 for picture in drawn.values())
 
 
 def test_the_page_for_three_in_the_morning_is_true(fleet: Watched) -> None:
