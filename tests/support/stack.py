@@ -214,12 +214,12 @@ class Stack:
     def until_counted(self, name: str, series: str, *, at_least: float) -> None:
         """Wait until a gateway's counters whose name begins with `series` add up to that much."""
 
-        def counted() -> bool:
-            page = self.answers(f"{name}:8080", "/metrics") or ""
-            values = [float(line.rsplit(" ", 1)[1]) for line in page.splitlines() if line.startswith(series)]
-            return sum(values) >= at_least
+        eventually(lambda: self.metric(name, series) >= at_least, within_s=START_S, every_s=0.2)
 
-        eventually(counted, within_s=START_S, every_s=0.2)
+    def metric(self, name: str, series: str) -> float:
+        """Return the sum of a gateway's series whose name begins so."""
+        page = self.answers(f"{name}:8080", "/metrics") or ""
+        return sum(float(line.rsplit(" ", 1)[1]) for line in page.splitlines() if line.startswith(series))
 
     def log(self, name: str) -> str:
         """Return what a service has said."""
