@@ -17,7 +17,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -194,6 +194,10 @@ class Stack:
             return self.answers("loadbalancer:8404", "/ready") == f"{gateways}\n"
 
         eventually(used, within_s=START_S, every_s=0.1)
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until the condition holds."""
+        eventually(condition, within_s=START_S, every_s=0.1)
 
     def until_ready(self, name: str) -> None:
         """Wait until a gateway is ready."""
