@@ -135,7 +135,11 @@ def _changes() -> Json:
 
 
 def _alerts() -> Json:
-    expr = 'max by (alertname, severity) (ALERTS{alertname=~"Gateway.*", alertstate="firing"})'
+    """Return the marks of alerts; those that go on for days would only colour everything."""
+    firing = (
+        'alertname=~"Gateway.*", alertname!~"GatewayModelRetires.*|GatewayRolloutStuck", alertstate="firing"'
+    )
+    expr = f"max by (alertname, severity) (ALERTS{{{firing}}})"
     shown = {"titleFormat": "{{alertname}}", "textFormat": "{{severity}}", "tagKeys": "severity"}
     return _annotation("Firing alerts", RED, expr) | shown
 

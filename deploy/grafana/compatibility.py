@@ -139,24 +139,22 @@ def _kept() -> Json:
 
 
 def _rescues() -> Json:
+    rate = f"sum by (cause) (rate(gateway_fallbacks_total{{{M}}}[$__rate_interval]))"
     return lines(
         "Rescues by cause",
         "Answers that control gave in the candidate's place.",
-        query(f"sum by (cause) (rate(gateway_fallbacks_total{{{M}}}[$__rate_interval]))", "{{cause}}"),
+        query(or_none(f"{rate} > 0", "cause"), "{{cause}}"),
         unit="reqps",
         stacked=True,
     )
 
 
 def _rescued() -> Json:
+    total = f"sum by (cause) (increase(gateway_fallbacks_total{{{M}}}[$__range]))"
     return bars(
         "Rescues in all",
         "Over the time range of the dashboard, by cause.",
-        query(
-            f"sort_desc(sum by (cause) (increase(gateway_fallbacks_total{{{M}}}[$__range])))",
-            "{{cause}}",
-            instant=True,
-        ),
+        query(f"sort_desc({or_none(f'{total} > 0', 'cause')})", "{{cause}}", instant=True),
         color=PURPLE,
     )
 

@@ -12,6 +12,7 @@ from deploy.grafana.panels import (
     dashed,
     grid,
     lines,
+    or_none,
     query,
     stat,
     timeline,
@@ -120,10 +121,11 @@ def _overhead_by_replica() -> Json:
 
 
 def _untouched() -> Json:
+    rate = "sum by (outcome) (rate(gateway_passthrough_total[$__rate_interval]))"
     return lines(
         "Passed through",
         "Requests that no migration governs, by how they ended.",
-        query("sum by (outcome) (rate(gateway_passthrough_total[$__rate_interval]))", "{{outcome}}"),
+        query(or_none(f"{rate} > 0", "outcome"), "{{outcome}}"),
         unit="reqps",
         stacked=True,
         rules=[colored("ok", GREEN), colored("client_error", GREY), colored("/_error$|timeout|empty/", RED)],

@@ -21,7 +21,7 @@ from deploy.grafana.ask import Question, asked, marks, named
 from deploy.grafana.canvas import BORDER, MUTED, PANEL, Box, Canvas
 from deploy.grafana.sketch import Frame, Mark, Series, sketch
 
-COLUMN_PX, ROW_PX, GAP_PX, HEADER_PX = 66, 30, 4, 56
+COLUMN_PX, ROW_PX, GAP_PX, HEADER_PX = 52, 28, 4, 56
 POINTS = 300
 """How many moments a line is made of."""
 

@@ -21,6 +21,7 @@ from deploy.grafana.panels import (
     grid,
     lines,
     one_of,
+    or_none,
     query,
     stat,
     timeline,
@@ -125,12 +126,7 @@ def _share() -> Json:
         unit="percent",
         stepped=True,
         maximum=100,
-        rules=[
-            colored("asked for", GREY),
-            colored("assigned", ORANGE),
-            colored("served", GREEN),
-            dashed("asked for"),
-        ],
+        rules=[colored("asked for", GREY), colored("assigned", ORANGE), colored("served", GREEN)],
     )
 
 
@@ -142,7 +138,7 @@ def _limits() -> Json:
         query(f"migration_gate:gateway_candidate:ratio_rate5m{{{M}}}", "{{gate}}"),
         query(f"migration_gate:gateway_gate_limit:max{{{M}}}", "limit of {{gate}}"),
         unit="percentunit",
-        rules=[colored("error_rate", RED), colored("fallback_rate", PURPLE), dashed("/^limit/")],
+        rules=[colored("/error_rate/", RED), colored("/fallback_rate/", PURPLE), dashed("/^limit/")],
     )
 
 
@@ -214,10 +210,11 @@ def _first_tokens() -> Json:
 
 
 def _rescues() -> Json:
+    rate = f"sum by (cause) (rate(gateway_fallbacks_total{{{M}}}[$__rate_interval]))"
     return lines(
         "Rescued by control",
         "Answers that control gave in the candidate's place, by cause. Callers did not notice.",
-        query(f"sum by (cause) (rate(gateway_fallbacks_total{{{M}}}[$__rate_interval]))", "{{cause}}"),
+        query(or_none(f"{rate} > 0", "cause"), "{{cause}}"),
         unit="reqps",
         stacked=True,
     )
@@ -249,7 +246,7 @@ def _reasons() -> Json:
     return lines(
         "Why requests got their arm",
         "By reason; docs/migrating.md says what each means. `unservable` is what the candidate cannot do.",
-        query(f"{rate} > 0", "{{reason}}"),
+        query(or_none(f"{rate} > 0", "reason"), "{{reason}}"),
         unit="reqps",
         stacked=True,
     )
@@ -260,7 +257,7 @@ def _outcomes(arm: str) -> Json:
     return lines(
         f"Outcomes of {arm}",
         "How the arm's requests ended, as their callers saw it.",
-        query(f"{rate} > 0", "{{outcome}}"),
+        query(or_none(f"{rate} > 0", "outcome"), "{{outcome}}"),
         unit="reqps",
         stacked=True,
         rules=[

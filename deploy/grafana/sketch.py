@@ -186,24 +186,23 @@ def _legend(
     """Draw the names with their last values at the foot, and return how high they are."""
     left, _, right, bottom = box
     unit = panel["fieldConfig"]["defaults"]["unit"]
-    entries = [
-        (look, f"{look.name} {spoken(each.last, unit)}") for look, each in zip(styles, series, strict=True)
-    ]
     rows: list[list[tuple[Look, str]]] = [[]]
     x = left
-    for look, text in entries:
-        width = canvas.width_of(text, 11) + 32
+    for look, each in zip(styles, series, strict=True):
+        number = spoken(each.last, unit)
+        width = canvas.width_of(f"{look.name} {number}", 11) + 34
         if rows[-1] and x + width > right:
             rows.append([])
             x = left
-        rows[-1].append((look, text))
+        rows[-1].append((look, number))
         x += width
-    for number, row in enumerate(rows):
-        x, y = left, bottom - LEGEND_PX * (len(rows) - number - 0.5)
-        for look, text in row:
-            canvas.line([(x, y), (x + 14, y)], look.color, width=2.5, dashed=False)
-            canvas.text((x + 18, y), text, size=11, color=TEXT)
-            x += canvas.width_of(text, 11) + 32
+    for index, row in enumerate(rows):
+        x, y = left, bottom - LEGEND_PX * (len(rows) - index - 0.5)
+        for look, number in row:
+            canvas.line([(x, y), (x + 12, y)], look.color, width=3, dashed=look.dashed)
+            canvas.text((x + 16, y), look.name, size=11)
+            canvas.text((x + 20 + canvas.width_of(look.name, 11), y), number, size=11, color=MUTED)
+            x += canvas.width_of(f"{look.name} {number}", 11) + 34
     return LEGEND_PX * len(rows)
 
 

@@ -6,7 +6,7 @@ The applications of the demo talk to both gateways; what happens to them is told
 import asyncio
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +25,7 @@ from gateway.demo.tally import Seen, Tally
 from gateway.tasks import SystemClock
 from tests.support.deploy import (
     REPOSITORY,
+    STAGES,
     Deployed,
     Simulated,
     deployed,
@@ -40,8 +41,9 @@ NAME = "opus-4-5-to-5-5"
 CONTROL, CANDIDATE, REQUESTED = "claude-opus-4-5-20251101", "claude-opus-5-5", "claude-opus-4-5"
 UNGOVERNED = "claude-opus-4-8"
 """A model of no migration."""
-RETIRES_IN_DAYS = 20
 USERS = 300
+IN_A_HURRY = {"fallback_rate": {"max": 0.1, "window": "30s", "min_requests": 20, "min_units": 5}}
+"""A breaker that trips within seconds."""
 
 
 class Talk:
@@ -139,14 +141,25 @@ class Watched:
 
 
 @contextmanager
-def watched(directory: Path, *, speed: float = 0, at_once: int = 3, stages: Any = None) -> Iterator[Watched]:
-    """Run it all until the block ends; every part is up and talks when this yields."""
-    catalogue = _catalogue(directory)
-    breakers = {"fallback_rate": {"max": 0.1, "window": "30s", "min_requests": 20, "min_units": 5}}
-    more: dict[str, Any] = {"match": {"models": [REQUESTED, CONTROL]}, "gates": {"breaker": breakers}}
+def watched(
+    directory: Path,
+    *,
+    speed: float = 0,
+    at_once: int = 3,
+    stages: Sequence[Mapping[str, Any]] = STAGES,
+    breakers: Mapping[str, Any] = IN_A_HURRY,
+    retires_in_days: int = 20,
+) -> Iterator[Watched]:
+    """Run it all until the block ends; every part is up and talks when this yields.
+
+    `speed` is the simulator's, `at_once` the number of conversations at each gateway; control's model ends
+    after so many days.
+    """
+    catalogue = _catalogue(directory, retires_in_days)
+    more = {"match": {"models": [REQUESTED, CONTROL]}, "gates": {"breaker": breakers}, "stages": stages}
     with ExitStack() as stack:
         simulator = stack.enter_context(simulated(directory, speed=speed))
-        document = migration(NAME, CONTROL, CANDIDATE, **more, **({"stages": stages} if stages else {}))
+        document = migration(NAME, CONTROL, CANDIDATE) | more
         config = write_config(directory, simulator.url, document, catalogue=catalogue)
         redis = stack.enter_context(RedisServer(next(iter(binaries().values()))))
         starting = [deployed(config, directory / f"gateway-{n}", store_url=redis.url) for n in (1, 2)]
@@ -165,10 +178,10 @@ def pause(seconds: float) -> None:
     threading.Event().wait(seconds)
 
 
-def _catalogue(directory: Path) -> Path:
+def _catalogue(directory: Path, retires_in_days: int) -> Path:
     """Write a catalogue in which the control model ends soon; return its path."""
     document = yaml.safe_load((REPOSITORY / "config" / "models.yaml").read_text("utf-8"))
-    ends = datetime.now(UTC).date() + timedelta(days=RETIRES_IN_DAYS)
+    ends = datetime.now(UTC).date() + timedelta(days=retires_in_days)
     (row,) = (row for row in document["models"] if row["id"] == CONTROL)
     row["lifecycle"] = {"status": "deprecated", "retires_on": ends}
     path = directory / "models.yaml"

@@ -28,7 +28,7 @@ def main() -> None:
     """Live through it and draw it."""
     with (
         tempfile.TemporaryDirectory() as directory,
-        watched(Path(directory), speed=4, at_once=5, stages=STAGES) as world,
+        watched(Path(directory), speed=4, at_once=5, stages=STAGES, breakers={}, retires_in_days=50) as world,
     ):
         live(world)
         answers = Answers(world.prometheus.url, world.began_at, time.time())
@@ -50,7 +50,7 @@ def live(world: Watched) -> None:
     world.simulator.faults(*BACKGROUND, f"model={CANDIDATE},kind=overloaded,rate=0.04")
     pause(2 * MINUTE_S)
     world.simulator.faults(*BACKGROUND, f"model={CANDIDATE},kind=overloaded,rate=0.5")
-    eventually(lambda: world.phase() == "rolled_back", within_s=2 * MINUTE_S, every_s=1)
+    eventually(lambda: world.phase() == "rolled_back", within_s=4 * MINUTE_S, every_s=1)
     pause(2 * MINUTE_S)
 
 
