@@ -34,7 +34,7 @@ from tests.support.plane import (
     message,
     streaming,
 )
-from tests.support.scripted import Request, Script, answer, replying
+from tests.support.scripted import Request, Script, answer, replying, silent
 
 O55, S45 = "claude-opus-5-5", "claude-sonnet-4-5-20250929"
 AGEING = replace(SPEC, control=S45, models=(S45,))
@@ -155,9 +155,6 @@ async def test_a_candidate_that_cannot_be_reached_is_rescued_as_connect() -> Non
 
 
 async def test_a_candidate_without_a_first_byte_is_rescued_as_timeout() -> None:
-    async def silent(_: Request, writer: asyncio.StreamWriter) -> None:
-        await asyncio.get_running_loop().create_future()
-
     async with in_front_of(by_model({O46: silent, O45: FINE}), first_byte_s=0.05) as process:
         heard = await process.post(body())
         assert (heard.status, heard.headers["x-gateway-fallback"]) == (200, "timeout")
@@ -197,9 +194,6 @@ async def test_where_control_gives_no_answer_either_the_fallback_is_named_and_bo
 
 
 async def test_where_control_is_too_late_as_well_it_is_a_timeout() -> None:
-    async def silent(_: Request, writer: asyncio.StreamWriter) -> None:
-        await asyncio.get_running_loop().create_future()
-
     async with in_front_of(by_model({O46: failing(500), O45: silent}), first_byte_s=0.05) as process:
         heard = await process.post(body())
         assert (heard.status, heard.json["error"]["type"]) == (504, "timeout_error")

@@ -44,7 +44,7 @@ DEADLINE_S = 5.0
 LIMITS = Limits()
 CATALOGUE = shipped_catalogue()
 
-Headers = Mapping[str, str]
+Headers = Mapping[str, str] | Sequence[tuple[str, str]]
 
 
 @dataclass
@@ -150,13 +150,14 @@ class Process:
         *,
         method: str = "POST",
         path: str = "/v1/messages",
-        headers: Headers | None = None,
+        headers: Headers = (),
         finished: bool = True,
     ) -> Caller:
         """Begin a request; with `finished=False` its body stays open."""
         chunks = [content] if isinstance(content, bytes) else content
         target, _, query = path.partition("?")
-        raw = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
+        given = headers.items() if isinstance(headers, Mapping) else headers
+        raw = [(name.lower().encode(), value.encode()) for name, value in given]
         if any(chunks) and not {b"content-length", b"transfer-encoding"} & {name for name, _ in raw}:
             raw.append((b"transfer-encoding", b"chunked"))
         scope = {
