@@ -2,7 +2,7 @@
 
 import gzip
 import zlib
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import pytest
@@ -90,11 +90,9 @@ def test_an_encoding_that_nobody_knows_is_named() -> None:
 
 
 @pytest.mark.parametrize("size", [(1 << 20) - 1, 1 << 20, (1 << 20) + 1, (1 << 20) + 258, 3 << 20])
-@pytest.mark.parametrize("encoding", ["gzip", "deflate", "raw"])
+@pytest.mark.parametrize("encode", [zlib.compress, raw_deflate])
 def test_a_body_that_ends_near_a_piece_of_the_decoders_is_decoded_to_its_last_byte(
-    encoding: str, size: int
+    encode: Callable[[bytes], bytes], size: int
 ) -> None:
     data = b"a" * size
-    encode = {"gzip": gzip.compress, "deflate": zlib.compress, "raw": raw_deflate}[encoding]
-    name = "gzip" if encoding == "gzip" else "deflate"
-    assert decode(encode(data), name, limit=4 << 20) == data
+    assert decode(encode(data), "deflate", limit=4 << 20) == data
