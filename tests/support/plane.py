@@ -30,6 +30,7 @@ from gateway.proxy.wire import Origin, Wire
 from gateway.store.ledger import Ledger
 from tests.support.clock import ManualClock
 from tests.support.memory_store import MemoryServer, MemoryStore
+from tests.support.samples import labelled, read_page
 from tests.support.scripted import Request, Script, Scripted, scripted_upstream
 from tests.support.upstream import shipped_catalogue
 
@@ -177,9 +178,8 @@ class Process:
 
     def metrics(self) -> dict[str, float]:
         """Return every sample by its name and labels, those at zero left out."""
-        lines = self.plane.metrics.render()[0].decode().splitlines()
-        pairs = (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
-        return {name: float(value) for name, value in pairs if float(value)}
+        samples = read_page(self.plane.metrics.render()[0].decode())
+        return {name: value for name, value in samples.items() if value}
 
     def outcomes(self) -> dict[str, float]:
         """Return what `requests_total` has: `arm served outcome` → count."""
@@ -187,13 +187,7 @@ class Process:
 
     def labelled(self, metric: str, *labels: str) -> dict[str, float]:
         """Return the samples of one metric by the values of these labels."""
-        found: dict[str, float] = {}
-        for name, value in self.metrics().items():
-            head, _, rest = name.partition("{")
-            if head == f"gateway_{metric}":
-                given = dict(pair.split("=", 1) for pair in rest.rstrip("}").split(",") if pair)
-                found[" ".join(given[label].strip('"') for label in labels)] = value
-        return found
+        return dict(labelled(self.metrics(), metric, *labels))
 
 
 def wire_to(url: str, *, first_byte_s: float = 5.0) -> Wire:
