@@ -28,6 +28,8 @@ Headers = list[tuple[bytes, bytes]]
 Body = bytes | AsyncIterator[bytes]
 BeforeSend = Callable[[], None]
 
+_STALL_S = 60.0
+"""How long an upstream may read nothing of a body that is being sent."""
 _HIGH_WATER = 256 * 1024
 _BODYLESS = frozenset({204, 304})
 
@@ -269,9 +271,19 @@ class _Connection(asyncio.Protocol):
         async for chunk in body:
             if chunk:
                 self.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
-                await self._writable.wait()
+                await self._room()
         if chunked:
             self.write(b"0\r\n\r\n")
+
+    async def _room(self) -> None:
+        """Wait until the upstream has read enough of what was sent."""
+        if self._writable.is_set():
+            return
+        try:
+            async with asyncio.timeout(_STALL_S):
+                await self._writable.wait()
+        except TimeoutError:
+            raise UpstreamTimeout(f"the upstream has read nothing for {_STALL_S:g} s") from None
 
     async def head(self) -> None:
         while not self._head_done:

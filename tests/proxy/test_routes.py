@@ -15,13 +15,13 @@ from gateway.proxy.call import Limits
 from tests.support.eventually import eventually
 from tests.support.plane import (
     O46,
-    Heard,
     Process,
     body,
     data_path,
     event,
     in_front_of,
     message,
+    ours,
     over_sockets,
     streaming,
 )
@@ -30,12 +30,6 @@ from tests.support.scripted import answer, replying, silent
 FINE = replying(answer(message()))
 COUNTED = replying(answer(b'{"input_tokens": 7}'))
 KEYS: dict[str, Any] = {"client_keys": {"key-of-team-a": "team-a"}, "upstream_api_key": "sk-upstream"}
-
-
-def ours(heard: Heard) -> dict[str, str]:
-    return {
-        name.removeprefix("x-gateway-"): value for name, value in heard.headers.items() if "gateway" in name
-    }
 
 
 # --- which way ----------------------------------------------------------------------------------------------
@@ -228,68 +222,6 @@ async def test_a_user_id_that_is_deeply_nested_json_is_a_name_like_any_other() -
     async with in_front_of(FINE) as process:
         heard = await process.post(body(metadata={"user_id": '{"a":' * 5000}))
         assert heard.status == 200
-
-
-# --- who may enter ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("path", ["/v1/messages", "/v1/models"])
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {},
-        {"x-api-key": "wrong"},
-        {"x-api-key": "key-of-team-"},
-        {"x-api-key": "schl\u00fcssel"},
-        {"authorization": "Bearer wrong"},
-        {"authorization": "Basic key-of-team-a"},
-        {"authorization": "key-of-team-a"},
-    ],
-)
-async def test_an_unknown_key_is_refused_before_anything_is_read(path: str, headers: dict[str, str]) -> None:
-    async with in_front_of(FINE, **KEYS) as process:
-        heard = await process.call(b"{", path=path, headers=headers).answer()
-        assert (heard.status, heard.json["error"]["type"]) == (401, "authentication_error")
-        assert heard.json["request_id"] == ours(heard)["request-id"]
-        assert process.upstream.connections == 0
-
-
-@pytest.mark.parametrize("path", ["/v1/messages", "/v1/models"])
-@pytest.mark.parametrize(
-    "headers", [{"x-api-key": "key-of-team-a"}, {"authorization": "Bearer key-of-team-a"}]
-)
-async def test_a_known_key_is_replaced_by_the_upstreams(path: str, headers: dict[str, str]) -> None:
-    async with in_front_of(FINE, **KEYS) as process:
-        assert (await process.call(body(), path=path, headers=headers).answer()).status == 200
-        sent = process.upstream.requests[0].headers
-        credentials = [pair for pair in sent if pair[0] in (b"x-api-key", b"authorization")]
-        assert credentials == [(b"x-api-key", b"sk-upstream")]
-
-
-async def test_without_configured_keys_the_callers_own_travels() -> None:
-    async with in_front_of(FINE) as process:
-        await process.post(body(), authorization="Bearer sk-mine", x_gateway_token="t")
-        sent = dict(process.upstream.requests[0].headers)
-        assert sent[b"authorization"] == b"Bearer sk-mine"
-        assert not [name for name in sent if name.startswith(b"x-gateway-")]
-
-
-@pytest.mark.parametrize(
-    ("token", "arm", "reason"),
-    [("op", "control", "forced"), ("other", "candidate", "bucket"), ("", "candidate", "bucket")],
-)
-async def test_an_arm_is_forced_by_operators_only(token: str, arm: str, reason: str) -> None:
-    async with in_front_of(FINE, is_operator=lambda given: given == "op") as process:
-        heard = await process.post(
-            body(), x_gateway_force_arm="Control", x_gateway_token=token, x_gateway_unit="u"
-        )
-        assert (ours(heard)["arm"], ours(heard)["reason"]) == (arm, reason)
-
-
-async def test_a_force_header_that_names_no_arm_is_none() -> None:
-    async with in_front_of(FINE, is_operator=lambda given: True) as process:
-        heard = await process.post(body(), x_gateway_force_arm="both", x_gateway_unit="u")
-        assert ours(heard)["reason"] == "bucket"
 
 
 # --- with a server around it --------------------------------------------------------------------------------

@@ -66,6 +66,13 @@ class Heard:
         return json.loads(self.body)
 
 
+def ours(heard: Heard) -> dict[str, str]:
+    """Return the headers that the gateway added, without their prefix."""
+    return {
+        name.removeprefix("x-gateway-"): value for name, value in heard.headers.items() if "gateway" in name
+    }
+
+
 class Caller:
     """One request on its way through an ASGI application."""
 
