@@ -197,7 +197,7 @@ class Process:
         return dict(labelled(self.metrics(), metric, *labels))
 
 
-def wire_to(url: str, *, first_byte_s: float = 5.0) -> Wire:
+def _wire(url: str, first_byte_s: float) -> Wire:
     """Return a wire with deadlines for tests."""
     return Wire(Origin.parse(url), connect_timeout_s=2, first_byte_timeout_s=first_byte_s)
 
@@ -223,7 +223,7 @@ async def data_path(
     ledger = Ledger(store, secret=b"fleet", clock=clock, on_error=lambda operation: None)
     plane = Plane(
         **{
-            "wire": wire(url) if wire else wire_to(url, first_byte_s=first_byte_s),
+            "wire": wire(url) if wire else _wire(url, first_byte_s),
             "table": _table(spec, state, TODAY),
             "ledger": ledger,
             "metrics": Metrics([spec.name]),
