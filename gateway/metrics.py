@@ -31,9 +31,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.values import ValueClass
 
 from gateway import __version__
-from gateway.core.assign import served_weight
 from gateway.core.gates import Verdict
-from gateway.core.rollout import percent
+from gateway.core.rollout import served_percent
 from gateway.core.spec import Gates
 from gateway.core.types import (
     Arm,
@@ -243,7 +242,7 @@ class Metrics:
 
     def rollout(self, state: MigrationState) -> None:
         """This process obeys `state` from here on."""
-        self._weight(state.name).set(percent(served_weight(state)))
+        self._weight(state.name).set(served_percent(state))
         self._stage(state.name).set(state.stage_index)
         for phase in Phase:
             self._phase(state.name, phase).set(phase is state.phase)

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import gateway.compat
 from gateway.core.gates import Verdict
+from gateway.core.spec import Holdback, MigrationSpec, Stage
 from gateway.core.types import (
     Arm,
     Change,
@@ -117,10 +118,11 @@ def test_a_rollout_shows_its_share_its_stage_and_one_phase(metrics: Metrics) -> 
 
 @pytest.mark.parametrize(
     ("phase", "percent"),
-    [(Phase.completed, 100), (Phase.soaking, 100), (Phase.rolled_back, 0), (Phase.paused, 25)],
+    [(Phase.completed, 100), (Phase.soaking, 98), (Phase.rolled_back, 0), (Phase.paused, 25)],
 )
 def test_the_share_is_what_the_phase_serves(metrics: Metrics, phase: Phase, percent: float) -> None:
-    metrics.rollout(MigrationState("m", phase=phase, weight=25_000))
+    spec = MigrationSpec("m", "old", "new", ("old",), (Stage("full", 100),), holdback=Holdback(percent=2))
+    metrics.rollout(MigrationState("m", phase=phase, weight=25_000, spec=spec))
     assert value(read(metrics.render()[0]), "weight_percent", **M) == percent
 
 
