@@ -24,6 +24,7 @@ from tests.support.plane import (
     message,
 )
 from tests.support.scripted import Request, Script, answer, replying, silent
+from tests.support.wires import others_run
 
 FINE = replying(answer(message()))
 
@@ -166,4 +167,49 @@ async def test_an_error_goes_through_the_guard_as_it_is() -> None:
 
     with pytest.raises(KeyError):
         await fail()
+    assert not guard.gone
+
+
+async def test_leaving_between_the_head_of_a_stream_and_its_first_event_stops_the_upstream_call() -> None:
+    async with in_front_of(beginning_with()) as process:
+        caller = process.call(body(stream=True))
+        await eventually(lambda: process.asked)
+        await others_run()
+        await leave(process, caller)
+        assert process.outcomes() == {"candidate candidate disconnected": 1}
+
+
+class Client:
+    """Both ends of one request, without a server."""
+
+    def __init__(self) -> None:
+        self.left = asyncio.Event()
+
+    async def receive(self) -> dict[str, str]:
+        await self.left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: object) -> None:
+        pass
+
+
+async def test_what_comes_after_a_hang_up_is_not_cancelled_any_more() -> None:
+    client = Client()
+    guard = HangupGuard(client.receive, client.send)
+    async with guard:
+        guard.listen()
+        client.left.set()
+        await asyncio.get_running_loop().create_future()
+    task = asyncio.current_task()
+    assert (guard.gone, task and task.cancelling()) == (True, 0)
+
+
+async def test_a_disconnect_behind_the_last_byte_cancels_nothing() -> None:
+    client = Client()
+    guard = HangupGuard(client.receive, client.send)
+    async with guard:
+        guard.listen()
+        await guard.send({"type": "http.response.body", "body": b"", "more_body": False})
+        client.left.set()
+        await others_run()
     assert not guard.gone
