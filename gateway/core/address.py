@@ -32,7 +32,7 @@ def store_address(text: str) -> str:
     scheme, _, rest = text.partition("://")
     if scheme == "sqlite":
         if not rest.startswith("/") or not rest.strip("/") or rest == "/:memory:":
-            raise ValueError("should be sqlite:/// and the path of a file, which every process can open")
+            raise ValueError("sqlite:/// needs the path of a file, which every process can open")
         return text
     if scheme not in ("redis", "rediss"):
         raise ValueError(_STORE)
