@@ -38,7 +38,7 @@ def _one_line() -> Iterator[None]:
     except typer.TyperException as error:
         if not error.format_message():
             raise  # a group without a command, which shows its help
-        where = error.ctx.command_path if error.ctx else "gateway"
+        where = getattr(getattr(error, "ctx", None), "command_path", "gateway")
         _stop(f"{' '.join(error.format_message().split()).rstrip('.')} (see {where} --help)")
 
 
