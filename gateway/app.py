@@ -16,7 +16,7 @@ import random
 import secrets
 import socket
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,7 @@ class Gateway:
         self._config = config
         self._stamps = _stamps(settings.config)
         self._drain = Drain(settings.drain_grace_s)
+        self._table_of: date | None = None
         self._tasks = Tasks()
         self._metrics = Metrics(spec.name for spec in config.migrations)
         settings.data_dir.mkdir(parents=True, exist_ok=True)
@@ -224,18 +225,17 @@ class Gateway:
 
     def _obey(self, snapshot: Snapshot) -> None:
         """Swap the routing table; from here on no request meets what was before."""
-        before = self._plane.table
-        today = datetime.fromtimestamp(self._clock.now(), UTC).date()
+        before, today = self._plane.table, self._today()
         table = build(self._config.migrations, snapshot.states, self._config.catalogue, today)
         for name, governed in table.by_name.items():
             self._plane.windows.setdefault(name, Window())
             known = before.by_name.get(name)
             if known is not None and known.state.evicted_run < governed.state.evicted_run:
                 self._ledger.forget(name)
-        self._plane.table = table
+        self._plane.table, self._table_of = table, today
         self._metrics.configured(table.by_name)
         for governed in table.by_name.values():
-            self._metrics.rollout(governed.state, governed.spec)
+            self._metrics.rollout(governed.state)
             self._metrics.retirement(
                 governed.name, {arm: governed.model(arm).lifecycle.retires_on for arm in Arm}
             )
@@ -250,8 +250,13 @@ class Gateway:
         judged = self._controller.verdicts.items()
         self._metrics.gates({name: {gate.name: gate.verdict for gate in gates} for name, gates in judged})
 
+    def _today(self) -> date:
+        return datetime.fromtimestamp(self._clock.now(), UTC).date()
+
     async def reload(self) -> None:
         """Take over a changed configuration if it validates as a whole; else the last good one stays."""
+        if self._table_of != self._today():  # a model may have retired overnight
+            self._obey(self._replica.snapshot)
         fingerprint = await asyncio.to_thread(_stamps, self._settings.config)
         if fingerprint == self._stamps:
             return
@@ -267,6 +272,11 @@ class Gateway:
             self._obey(self._replica.snapshot)
             logger.info("configuration reloaded")
         self._stamps = fingerprint
+
+    @property
+    def table(self) -> Table:
+        """What requests are routed by."""
+        return self._plane.table
 
     # --- the pages
 

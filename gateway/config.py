@@ -26,7 +26,7 @@ from gateway.config_documents import (
     to_spec,
     validated,
 )
-from gateway.core.spec import Gates, MigrationSpec
+from gateway.core.spec import MigrationSpec
 from gateway.errors import ConfigError
 
 NOTICE = timedelta(days=60)
@@ -79,7 +79,7 @@ def load(path: Path) -> Config:
     return Config(
         catalogue=catalogue,
         migrations=tuple(spec for _, spec in sources),
-        upstream_url=root.upstream.url.rstrip("/"),
+        upstream_url=root.upstream.url,
         connect_timeout_s=root.upstream.connect_timeout,
         first_byte_timeout_s=root.upstream.first_byte_timeout,
         ping_after_s=root.relay.ping_after,
@@ -143,8 +143,8 @@ def _warnings(spec: MigrationSpec, config: Config, today: date) -> Iterator[str]
             yield f"match.models: {model_id!r} is {model.id}, not control; its requests go to {spec.control}"
     if spec.holdback.percent and spec.holdback.until and date.fromisoformat(spec.holdback.until) < today:
         yield f"holdback.until: {spec.holdback.until} has passed, and units are still held back"
-    if idle := _without_effect(spec):
-        yield f"{', '.join(idle)}: kept with the run, but nothing acts on it yet"
+    if unjudged := _not_judged(spec):
+        yield f"read and kept with the run, but nothing acts on it yet: {', '.join(unjudged)}"
 
 
 def _about(asked: str, model: Model, today: date) -> Iterator[str]:
@@ -162,21 +162,20 @@ def _about(asked: str, model: Model, today: date) -> Iterator[str]:
         yield f"{asked!r} has no price, so its cost is not counted"
 
 
-def _without_effect(spec: MigrationSpec) -> list[str]:
-    """Return the options that were set although advancing, comparing and telling are still done by people."""
-    default = Gates()
-    breakers = {**default.breaker, **spec.gates.breaker}
+def _not_judged(spec: MigrationSpec) -> list[str]:
+    """Return what is in force by the document, or by default, although people still advance, compare and
+    tell."""
     options = {
+        "stages: hold": any(stage.hold_s for stage in spec.stages),
         "stages: min_units": any(stage.min_units for stage in spec.stages),
         "stages: max_regression": any(stage.max_regression is not None for stage in spec.stages),
         "stages: approval": any(stage.approval for stage in spec.stages),
-        "gates.rollback": (spec.gates.rollback, spec.gates.alpha) != (default.rollback, default.alpha),
-        "gates.hold": spec.gates.hold != default.hold,
+        **{f"gates.breaker.{name}": name not in _JUDGED_BREAKERS for name in spec.gates.breaker},
+        "gates.rollback": spec.gates.rollback,
+        "gates.hold": spec.gates.hold,
         "on_rollback.notify": spec.on_rollback.notify,
     }
-    changed = [name for name, rule in breakers.items() if rule != default.breaker[name]]
-    idle = [f"gates.breaker.{name}" for name in changed if name not in _JUDGED_BREAKERS]
-    return [option for option, is_set in options.items() if is_set] + idle
+    return [option for option, is_set in options.items() if is_set]
 
 
 # --- checks -----------------------------------------------------------------------------------------------

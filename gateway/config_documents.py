@@ -16,9 +16,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from gateway.compat.catalog import Model
+from gateway.core.address import upstream_address
 from gateway.core.spec import (
     UNIT_LADDER,
     BreakerRule,
@@ -90,7 +91,7 @@ class CatalogueDocument(Document):
 class UpstreamDocument(Document):
     """Where requests go, and how long they may take to get there."""
 
-    url: Annotated[str, Field(pattern=r"^https?://[^/?#@\s]+[^?#@\s]*$")] = "https://api.anthropic.com"
+    url: Annotated[str, AfterValidator(upstream_address)] = "https://api.anthropic.com"
     connect_timeout: Annotated[Duration, Field(gt=0)] = 5.0
     first_byte_timeout: Annotated[Duration, Field(gt=0)] = 600.0
 
@@ -305,6 +306,10 @@ def _sentence(problem: Mapping[str, Any], schema: dict[str, Any]) -> str:
             reason = _unknown_key(str(place[-1]), _known_keys(place[:-1], schema))
         case "missing" | "missing_argument":
             reason = "is required"
+        case "model_type" | "dataclass_type" | "dict_type":
+            reason = "should be keys with values, not a list or a single value"
+        case "tuple_type" | "list_type":
+            reason = "should be a list"
         case _:
             reason = problem["msg"].removeprefix("Value error, ")
     return f"{_dotted(place)}: {reason}" if place else reason

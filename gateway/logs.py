@@ -43,8 +43,12 @@ SECRET_TEXT = (
     re.compile(r"""(?i)((?:client_keys|admin_tokens?)["']?\s*[:=]\s*)(?:\[[^\]]*\]|"[^"]*"|'[^']*'|\S+)"""),
     re.compile(r"(?i)(\bbearer\s+)[\w.~+/=-]{8,}"),
     re.compile(r"()\bsk-[\w-]{6,}"),
-    # The password of a URL: `redis://user:password@host`.
-    re.compile(r"(\w://[^\s/:@]*:)[^\s/]+(?=@)"),
+    # Who a URL says that it is: `redis://user:password@host`. A password may hold a slash or a second `@`, so
+    # it reaches to the last one; after a port, what looks like that is a path.
+    re.compile(r"(\brediss?://)\S+(?=@)"),
+    re.compile(r"(\w://)[^\s/@:]*:(?!\d+/)\S+(?=@)"),
+    re.compile(r"(\w://)[^\s/]+(?=@)"),
+    re.compile(r"(?i)([?&][\w-]*(?:passw|secret|token|key|credential)[\w-]*=)[^\s&\"']+"),
 )
 """What a credential looks like inside text. The first group is kept, the rest of the match is hidden."""
 

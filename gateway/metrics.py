@@ -34,10 +34,9 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.values import ValueClass
 
 from gateway import __version__
-from gateway.core.assign import served_weight
 from gateway.core.gates import JUDGED, Verdict
-from gateway.core.rollout import percent
-from gateway.core.spec import Gates, MigrationSpec
+from gateway.core.rollout import served_percent
+from gateway.core.spec import Gates
 from gateway.core.types import (
     Arm,
     Change,
@@ -286,15 +285,15 @@ class Metrics:
         """The configuration was read again; what is no longer in it is shown at rest."""
         names = set(migrations)
         for gone in self._names - names:
-            self.rollout(MigrationState(gone), None)
+            self.rollout(MigrationState(gone))
             self.retirement(gone, dict.fromkeys(Arm))
         self._names |= names
         self._begin()
 
-    def rollout(self, state: MigrationState, spec: MigrationSpec | None) -> None:
-        """This process obeys `state` from here on, and `spec` is in force for it; None: nothing is."""
-        name = state.name
-        self._weight(name).set(percent(served_weight(state)))
+    def rollout(self, state: MigrationState) -> None:
+        """This process obeys `state` from here on."""
+        name, spec = state.name, state.spec
+        self._weight(name).set(served_percent(state))
         self._stage(name).set(state.stage_index)
         for phase in Phase:
             self._phase(name, phase).set(phase is state.phase)

@@ -2,7 +2,8 @@
 
 Read once, at start, and handed down as plain values; nothing below `app` knows that there is an environment.
 Credentials are SecretStr, so they show in no repr; a message about a setting names the variable and what it
-should look like, never what it held. An empty variable counts as unset.
+should look like, never what it held. Blanks around a value do not count (a secret that was read from a file
+ends with a line break), and an empty variable counts as unset.
 
 One rule joins settings: with `UPSTREAM_API_KEY` the gateway pays for whoever calls, so it must know its
 callers (`CLIENT_KEYS`) or be reachable from this machine alone.
@@ -14,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
@@ -25,12 +25,12 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from gateway.core.address import store_address, upstream_address
 from gateway.errors import ConfigError
 
 PREFIX = "GATEWAY_"
 Role = Literal["viewer", "operator", "admin"]
 ROLES: tuple[Role, ...] = ("viewer", "operator", "admin")
-STORE_SCHEMES = ("sqlite", "redis", "rediss")
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -57,9 +57,10 @@ def _client_keys(value: object) -> object:
         return value
     keys = []
     for entry in _entries(value):
-        name, _, key = entry.partition(":")
+        name, _, key = (part.strip() for part in entry.partition(":"))
         if not name or not key:
             raise ValueError("each entry is name:key, separated by commas")
+        _refuse_unsendable(name, key)
         keys.append(ClientKey(name, SecretStr(key)))
     _refuse_repeats([each.name for each in keys], [each.key for each in keys])
     return tuple(keys)
@@ -73,12 +74,14 @@ def _admin_tokens(value: object) -> object:
     for entry in _entries(value):
         name, _, rest = entry.partition(":")
         role, _, token = rest.rpartition(":")
+        name, role, token = name.strip(), role.strip(), token.strip()
         known = next((each for each in ROLES if each == (role or name)), None)
         if known is None or not name or not token:
             raise ValueError(
                 "each entry is name:role:token or role:token, separated by commas, "
                 f"with one of the roles {', '.join(ROLES)} and no colon in the token"
             )
+        _refuse_unsendable(name, token)
         tokens.append(AdminToken(name, known, SecretStr(token)))
     _refuse_repeats([each.name for each in tokens], [each.token for each in tokens])
     return tuple(tokens)
@@ -96,23 +99,18 @@ def _refuse_repeats(names: list[str], secrets: list[SecretStr]) -> None:
         raise ValueError("two names have the same secret")
 
 
-def _upstream_url(value: str) -> str:
-    parts = urlsplit(value)
-    if (
-        parts.scheme not in ("http", "https")
-        or not parts.hostname
-        or parts.username
-        or parts.query
-        or parts.fragment
-    ):
-        raise ValueError("should be http:// or https:// with a host, and a path at most")
-    return value.rstrip("/")
+def _refuse_unsendable(*texts: str) -> None:
+    if not all(text.isascii() and text.isprintable() for text in texts):
+        raise ValueError("holds a line break or another character that no header can carry")
+
+
+def _upstream_key(value: SecretStr) -> SecretStr:
+    _refuse_unsendable(value.get_secret_value())
+    return value
 
 
 def _store_url(value: SecretStr) -> SecretStr:
-    scheme, _, rest = value.get_secret_value().partition("://")
-    if scheme not in STORE_SCHEMES or not rest.strip("/"):
-        raise ValueError("should be sqlite:///path/to/file.db, redis://host:port/db or rediss://host:port/db")
+    store_address(value.get_secret_value())
     return value
 
 
@@ -137,9 +135,9 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65_535), BeforeValidator(_not_a_service_link)] = 8080
     """0: any free port."""
     workers: Annotated[int, Field(ge=1)] = 1
-    upstream_url: Annotated[str, AfterValidator(_upstream_url)] | None = None
+    upstream_url: Annotated[str, AfterValidator(upstream_address)] | None = None
     """None: what the configuration says, which is the public Claude API unless changed."""
-    upstream_api_key: SecretStr | None = None
+    upstream_api_key: Annotated[SecretStr, AfterValidator(_upstream_key)] | None = None
     """Replaces the callers' credentials."""
     client_keys: Annotated[tuple[ClientKey, ...], NoDecode, BeforeValidator(_client_keys)] = ()
     """Who may call; empty: everybody, with a credential of the upstream's."""
@@ -163,7 +161,9 @@ class Settings(BaseSettings):
         """
         source = EnvSettingsSource(cls)
         given = os.environ if env is None else env
-        source.env_vars = {name.lower(): value for name, value in given.items() if value}
+        source.env_vars = {
+            name.lower(): stripped for name, value in given.items() if (stripped := value.strip())
+        }
         try:
             return cls(**source())
         except ValidationError as error:

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from gateway.app import Gateway
 from gateway.config import load
 from gateway.errors import ConfigError
 from gateway.settings import Settings
+from tests.support.clock import ManualClock
 from tests.support.deploy import migration, write_config
 from tests.support.scripted import answer, replying, scripted_upstream
 
 CONTROL, CANDIDATE = "claude-opus-4-5-20251101", "claude-opus-4-6"
+SONNET = "claude-sonnet-4-5-20250929"
 TOKEN = {"authorization": "Bearer secret-token", "content-type": "application/json"}
 MESSAGE = json.dumps(
     {"model": CONTROL, "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}
@@ -208,3 +211,17 @@ async def test_any_other_path_is_a_404_in_the_envelope(tmp_path: Path) -> None:
         lost = await call(app, "GET", "/somewhere")
     assert lost.status == 404
     assert lost.headers["content-type"] in ("application/json", "text/plain; charset=utf-8")
+
+
+async def test_a_control_that_retires_overnight_rescues_nobody_the_day_after(tmp_path: Path) -> None:
+    clock = ManualClock(datetime(2026, 11, 29, 23, 59, tzinfo=UTC).timestamp())
+    config = write_config(tmp_path, "http://127.0.0.1:9", migration("m", SONNET, "claude-sonnet-4-6"))
+    settings = Settings.load(
+        {"GATEWAY_DATA_DIR": str(tmp_path), "GATEWAY_STORE_URL": f"sqlite:///{tmp_path}/gateway.db"}
+    )
+    app = Gateway(settings, load(config), clock=clock)
+    async with living(app):
+        assert app.table.by_name["m"].rescues
+        clock.advance(120)
+        await app.reload()
+        assert not app.table.by_name["m"].rescues

@@ -39,6 +39,12 @@ ROW = """
 RATES = {"input": 1, "output": 5, "cache_write_5m": 1, "cache_write_1h": 2, "cache_read": 0}
 PRICES = json.dumps({**RATES, "batch_input": 1, "batch_output": 1})
 
+UNJUDGED = "read and kept with the run, but nothing acts on it yet"
+DEFAULTS = (
+    "gates.breaker.latency_p95_s, gates.breaker.quality_issues, gates.breaker.cost_ratio, "
+    "gates.rollback, gates.hold"
+)
+
 Write = Callable[..., Path]
 
 
@@ -107,8 +113,8 @@ def test_the_shipped_configuration_is_the_interfaces_example() -> None:
 def test_the_shipped_configuration_warns_of_nothing_but_what_people_still_do() -> None:
     (warning,) = warnings(load(SHIPPED / "gateway.yaml"), TODAY)
     assert warning == (
-        "opus-4-5-to-5-5: stages: min_units, stages: max_regression, stages: approval, on_rollback.notify: "
-        "kept with the run, but nothing acts on it yet"
+        f"opus-4-5-to-5-5: {UNJUDGED}: stages: hold, stages: min_units, stages: max_regression, "
+        f"stages: approval, {DEFAULTS}, on_rollback.notify"
     )
 
 
@@ -187,7 +193,7 @@ def test_all_documents_are_judged_before_any_is_refused(write: Write) -> None:
         ("name: a\nname: b\n", "line 2: key 'name' stands twice"),
         ("a: {b: 1, b: 2}", "line 1: key 'b' stands twice"),
         ("name: [", "line 1: expected the node content, but found '<stream end>'"),
-        ("- a", "Input should be a valid dictionary or instance of MigrationDocument"),
+        ("- a", "should be keys with values, not a list or a single value"),
         ("name: !!python/object:os.system x", "line 1: could not determine a constructor for the tag"),
     ],
 )
@@ -283,9 +289,16 @@ def test_a_model_that_nobody_knows_cannot_be_an_arm(write: Write) -> None:
 # --- warnings ---------------------------------------------------------------------------------------------
 
 
+OFF = (
+    "rollback: {error: null, fallback: null, tool_error: null, refusal: null}, "
+    "hold: {ttft: null, slow_share: null, cost: null, output_tokens: null}, "
+    "breaker: {latency_p95_s: null, quality_issues: null, cost_ratio: null, error_rate: {max: 0.2}}"
+)
+
+
 def warned(path: Path, today: date = TODAY) -> list[str]:
     config: Config = load(path)
-    return warnings(config, today)
+    return [sentence for sentence in warnings(config, today) if UNJUDGED not in sentence]
 
 
 def test_a_migration_between_dated_priced_living_models_warns_of_nothing(write: Write) -> None:
@@ -355,26 +368,16 @@ def test_a_holdback_that_outlived_its_day_warns(write: Write, today: date, count
     assert sum("holdback" in warning for warning in warned(path, today)) == count
 
 
-@pytest.mark.parametrize(
-    ("more", "option"),
-    [
-        ("gates: {rollback: {error: {max_ratio: 1.1}}}", "gates.rollback"),
-        ("gates: {hold: {cost: null}}", "gates.hold"),
-        ("gates: {breaker: {cost_ratio: {max: 3}}}", "gates.breaker.cost_ratio"),
-        ("on_rollback: {notify: [slack]}", "on_rollback.notify"),
-    ],
-)
-def test_what_is_set_and_not_acted_on_yet_warns(write: Write, more: str, option: str) -> None:
-    assert warned(write(a=migration(more=f", {more}"))) == [
-        f"m: {option}: kept with the run, but nothing acts on it yet"
-    ]
+def test_one_warning_names_all_that_is_in_force_and_not_judged_whether_written_or_by_default(
+    write: Write,
+) -> None:
+    def unjudged(more: str = "") -> list[str]:
+        path = write(a=migration(more=more))
+        return warnings(load(path), TODAY)
 
-
-def test_breakers_that_are_judged_may_be_set(write: Write) -> None:
-    assert (
-        warned(write(a=migration(more=", gates: {breaker: {error_rate: {max: 0.2}, fallback_rate: null}}")))
-        == []
-    )
+    assert unjudged() == unjudged(", gates: {hold: {cost: null}}") == [f"m: {UNJUDGED}: {DEFAULTS}"]
+    assert unjudged(", on_rollback: {notify: [x]}") == [f"m: {UNJUDGED}: {DEFAULTS}, on_rollback.notify"]
+    assert unjudged(f", gates: {{{OFF}}}") == []
 
 
 # --- drift ------------------------------------------------------------------------------------------------

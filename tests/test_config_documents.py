@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.config_documents import (
     CatalogueDocument,
+    Document,
     GatewayDocument,
     MigrationDocument,
     inconsistencies,
@@ -260,12 +261,34 @@ def test_a_ramp_may_end_below_everything() -> None:
         "https://user:pw@host",
         "https://host?key=1",
         "https://a b",
+        "http://host:99999",
+        "http://host:abc",
     ],
 )
 def test_an_upstream_is_a_plain_http_url(url: str) -> None:
     with pytest.raises(ConfigError, match=r"^g.yaml: upstream.url: ") as caught:
         validated(GatewayDocument, {"upstream": {"url": url}}, Path("g.yaml"))
     assert "pw" not in caught.value.message
+
+
+@pytest.mark.parametrize("shape", [MigrationDocument, GatewayDocument, CatalogueDocument])
+@pytest.mark.parametrize("content", [["a"], "a", 1])
+def test_a_document_of_another_shape_is_refused_in_the_words_of_yaml(
+    shape: type[Document], content: object
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        validated(shape, content, Path("x.yaml"))
+    assert caught.value.message == "x.yaml: should be keys with values, not a list or a single value"
+
+
+def test_so_are_its_parts() -> None:
+    with pytest.raises(ConfigError) as caught:
+        validated(MigrationDocument, {**MINIMAL, "match": [], "unit": "user", "lists": 3}, FILE)
+    assert sorted(caught.value.message.splitlines()) == [
+        f"{FILE}: lists: should be keys with values, not a list or a single value",
+        f"{FILE}: match: should be keys with values, not a list or a single value",
+        f"{FILE}: unit: should be a list",
+    ]
 
 
 def test_a_catalogue_row_is_checked_to_its_leaves() -> None:

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import gateway.compat
 from gateway.core.gates import Verdict
-from gateway.core.spec import BreakerRule, Gates, MigrationSpec, Stage
+from gateway.core.spec import BreakerRule, Gates, Holdback, MigrationSpec, Stage
 from gateway.core.types import (
     Arm,
     Change,
@@ -115,8 +115,8 @@ def test_streams_are_counted_while_they_last(metrics: Metrics) -> None:
 
 
 def test_a_rollout_shows_its_share_its_stage_and_one_phase(metrics: Metrics) -> None:
-    metrics.rollout(MigrationState("m"), None)
-    metrics.rollout(MigrationState("m", phase=Phase.running, stage_index=2, weight=25_000), None)
+    metrics.rollout(MigrationState("m"))
+    metrics.rollout(MigrationState("m", phase=Phase.running, stage_index=2, weight=25_000))
     page = read(metrics.render()[0])
     assert value(page, "weight_percent", **M) == 25
     assert value(page, "stage", **M) == 2
@@ -127,17 +127,18 @@ def test_a_rollout_shows_its_share_its_stage_and_one_phase(metrics: Metrics) -> 
 
 @pytest.mark.parametrize(
     ("phase", "percent"),
-    [(Phase.completed, 100), (Phase.soaking, 100), (Phase.rolled_back, 0), (Phase.paused, 25)],
+    [(Phase.completed, 100), (Phase.soaking, 98), (Phase.rolled_back, 0), (Phase.paused, 25)],
 )
 def test_the_share_is_what_the_phase_serves(metrics: Metrics, phase: Phase, percent: float) -> None:
-    metrics.rollout(MigrationState("m", phase=phase, weight=25_000), None)
+    spec = MigrationSpec("m", "old", "new", ("old",), (Stage("full", 100),), holdback=Holdback(percent=2))
+    metrics.rollout(MigrationState("m", phase=phase, weight=25_000, spec=spec))
     assert value(read(metrics.render()[0]), "weight_percent", **M) == percent
 
 
 def test_a_rollout_shows_why_it_stands_and_since_when(metrics: Metrics) -> None:
     stopped = MigrationState("m", phase=Phase.rolled_back, reason="automatic", run=3)
-    metrics.rollout(MigrationState("m", phase=Phase.paused, reason="user"), None)
-    metrics.rollout(replace(stopped, stage_entered_at=1000.5, updated_at=2000.5), None)
+    metrics.rollout(MigrationState("m", phase=Phase.paused, reason="user"))
+    metrics.rollout(replace(stopped, stage_entered_at=1000.5, updated_at=2000.5))
     page = read(metrics.render()[0])
     assert {reason: value(page, "phase_reason", **M, reason=reason) for reason in REASONS} == {
         reason: float(reason == "automatic") for reason in REASONS
@@ -157,7 +158,7 @@ def test_a_rollout_shows_what_its_spec_asks_of_it(metrics: Metrics) -> None:
     stages = (Stage("none", 0, hold_s=60), Stage("half", 50, hold_s=7200))
     gates = Gates(breaker={"error_rate": BreakerRule(0.02, 300), "cost_ratio": BreakerRule(2, 300)})
     spec = MigrationSpec("m", "a", "b", models=("a",), stages=stages, gates=gates)
-    metrics.rollout(MigrationState("m", phase=Phase.running, stage_index=1), spec)
+    metrics.rollout(MigrationState("m", phase=Phase.running, stage_index=1, spec=spec))
     page = read(metrics.render()[0])
     assert value(page, "stage_hold_seconds", **M) == 7200
     assert value(page, "gate_limit", **M, gate="error_rate") == 0.02
@@ -187,7 +188,7 @@ def test_counters_begin_at_zero_so_that_the_first_event_is_an_increase(metrics: 
 
 
 def test_a_migration_that_left_the_configuration_is_shown_at_rest(metrics: Metrics) -> None:
-    metrics.rollout(MigrationState("m", phase=Phase.running, weight=25_000), None)
+    metrics.rollout(MigrationState("m", phase=Phase.running, weight=25_000))
     metrics.retirement("m", {Arm.control: date(2026, 11, 24)})
     metrics.configured(["n"])
     metrics.assignment("n", Reason.bucket)
@@ -286,7 +287,7 @@ number = int(sys.argv[1])
 for _ in range(number):
     metrics.entered()
     metrics.request("m", Arm.candidate, Arm.candidate, Outcome.ok, duration_s=0.5)
-metrics.rollout(MigrationState("m", phase=Phase.running, weight=number * 1000), None)
+metrics.rollout(MigrationState("m", phase=Phase.running, weight=number * 1000))
 metrics.snapshot(number, number)
 metrics.leader(number == 2)
 print("ready", flush=True)

@@ -80,6 +80,22 @@ def test_an_empty_variable_counts_as_unset() -> None:
     assert settings(PORT="", UPSTREAM_API_KEY="", ADMIN_TOKENS="") == settings()
 
 
+def test_blanks_around_a_value_do_not_count() -> None:
+    found = settings(
+        UPSTREAM_API_KEY=" sk-up\n",
+        CLIENT_KEYS="web: k1 ,\n app :k2\n",
+        ADMIN_TOKENS=" ann : admin : t1\r\n",
+        UPSTREAM_URL="http://h/\n",
+        PORT=" ",
+    )
+    assert found == settings(
+        UPSTREAM_API_KEY="sk-up",
+        CLIENT_KEYS="web:k1,app:k2",
+        ADMIN_TOKENS="ann:admin:t1",
+        UPSTREAM_URL="http://h",
+    )
+
+
 def test_variables_of_others_are_left_alone() -> None:
     assert settings(URL="http://x", ADMIN_TOKEN="t", SERVICE_HOST="10.0.0.1") == settings()
 
@@ -106,6 +122,16 @@ def test_settings_do_not_change() -> None:
         ("UPSTREAM_URL", "https://"),
         ("UPSTREAM_URL", "https://user:hunter2@upstream.example"),
         ("UPSTREAM_URL", "https://upstream.example?key=hunter2"),
+        ("UPSTREAM_URL", "http://h:99999"),
+        ("UPSTREAM_URL", "http://h:abc"),
+        ("UPSTREAM_URL", "http://exa mple/x"),
+        ("UPSTREAM_API_KEY", "sk-hunter2\nx-evil: 1"),
+        ("UPSTREAM_API_KEY", "sk-hünter2"),
+        ("CLIENT_KEYS", "web:hun\tter2"),
+        ("CLIENT_KEYS", "web: ,"),
+        ("ADMIN_TOKENS", "ann:admin:hun\x00ter2"),
+        ("STORE_URL", "redis://:hunter2@store:notaport/0"),
+        ("STORE_URL", "redis://:pa/hunter2@store:6379/0"),
         ("STORE_URL", "mysql://root:hunter2@db"),
         ("STORE_URL", "gateway.db"),
         ("STORE_URL", "sqlite:///"),

@@ -49,6 +49,10 @@ _BY_STATUS: Mapping[int, type[GatewayError]] = {
 }
 
 
+_ANSWERS = frozenset({"data", "phase", "arm", "allow_users", "replicas"})
+"""Each answer of the admin API has one of these keys."""
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     """A credential, and how to name its origin to a person."""
@@ -126,6 +130,10 @@ class Admin:
                 f"no gateway answers at {self.url}; start one with `gateway serve`, or say where it is with "
                 "--url or GATEWAY_URL"
             ) from None
+        except httpx2.RemoteProtocolError:
+            raise ConnectFailed(
+                f"what answers at {self.url} is not a gateway's admin API, or ended before it had answered"
+            ) from None
         except httpx2.TimeoutException:
             raise UpstreamTimeout(f"the gateway at {self.url} did not answer in {TIMEOUT_S:g} s") from None
         except httpx2.HTTPError as error:
@@ -137,15 +145,15 @@ class Admin:
             document = parse_json(answer.content)
         except ValueError:
             document = None
-        if answer.is_success and isinstance(document, dict):
+        if answer.is_success and isinstance(document, dict) and not _ANSWERS.isdisjoint(document):
             return document
-        if answer.status_code == 401:
-            raise Unauthenticated(self._refused())
-        message = _message(document)
+        message = None if answer.is_success else _message(document)
         if message is None:
             raise BadRequest(
                 f"what answers at {self.url} is not a gateway's admin API (HTTP {answer.status_code})"
             )
+        if answer.status_code == 401:
+            raise Unauthenticated(self._refused())
         raise _BY_STATUS.get(answer.status_code, GatewayError)(message)
 
     def _refused(self) -> str:
@@ -165,6 +173,8 @@ def connect(url: str) -> Admin:
 def find_token(url: str, environ: Mapping[str, str]) -> Token | None:
     """Return the token to use for `url`, if there is one."""
     if value := environ.get("GATEWAY_ADMIN_TOKEN", "").strip():
+        if not (value.isascii() and value.isprintable()):
+            raise Unauthenticated("GATEWAY_ADMIN_TOKEN holds a character that no header can carry")
         return Token(value, "GATEWAY_ADMIN_TOKEN")
     file = token_file(environ)
     if is_loopback(url) and file.is_file():
@@ -182,8 +192,9 @@ def token_file(environ: Mapping[str, str] = os.environ) -> Path:
 
 def is_loopback(url: str) -> bool:
     """Tell whether the address is on this machine."""
-    host = urlsplit(url).hostname or ""
+    host = ""
     try:
+        host = urlsplit(url).hostname or ""
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
@@ -191,7 +202,8 @@ def is_loopback(url: str) -> bool:
 
 def _message(document: object) -> str | None:
     match document:
-        case {"error": {"message": str() as message}}:
+        # The Messages API and others like it name their request; the admin API does not.
+        case {"error": {"message": str() as message}, **rest} if "request_id" not in rest:
             return message
         case _:
             return None

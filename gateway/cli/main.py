@@ -1,29 +1,51 @@
 """The root of the `gateway` command.
 
-Every failure that has a reason is one line on standard error and exit code 2; a traceback is a bug. Other
-exit codes belong to the commands that name them in their help.
+Every failure that has a reason is one line on standard error and exit code 2, a mistyped command like one
+that cannot be done; a traceback is a bug. Other exit codes belong to the commands that name them in their
+help.
 """
 
-from typing import Annotated, Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from gateway import __version__
-from gateway.cli import demo, documents, migration, serve, steer
+from gateway.cli import demo, documents, migration, serve, steer, view
 from gateway.errors import GatewayError
 
 
 class OneLineFailures(TyperGroup):
     """A command group that says what went wrong and stops, instead of showing where it noticed."""
 
+    def make_context(self, *arguments: Any, **more: Any) -> Any:
+        with _one_line():
+            return super().make_context(*arguments, **more)
+
     def invoke(self, ctx: Any) -> Any:
-        try:
+        with _one_line():
             return super().invoke(ctx)
-        except GatewayError as error:
-            for line in error.message.splitlines():
-                typer.echo(f"gateway: {line}", err=True)
-            raise typer.Exit(2) from None
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    try:
+        yield
+    except GatewayError as error:
+        _stop(*error.message.splitlines())
+    except typer.TyperException as error:
+        if not error.format_message():
+            raise  # a group without a command, which shows its help
+        where = getattr(getattr(error, "ctx", None), "command_path", "gateway")
+        _stop(f"{' '.join(error.format_message().split()).rstrip('.')} (see {where} --help)")
+
+
+def _stop(*lines: str) -> NoReturn:
+    for line in lines:
+        typer.echo(f"gateway: {view.clean(line)}", err=True)
+    raise typer.Exit(2) from None
 
 
 app = typer.Typer(
@@ -48,7 +70,11 @@ def main(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Move an application from one Claude model to the next."""
+    """Move an application from one Claude model to the next.
+
+    Exit codes: 0 done; 2 could not be done, and one line on standard error says why. `demo`,
+    `migration status --wait` and `migration emergency-rollback` have more, which their help explains.
+    """
 
 
 app.command("serve")(serve.serve)

@@ -3,6 +3,7 @@
 The verbs that change something are in `steer`. `status --wait` is for scripts: its exit code is the answer.
 """
 
+import re
 import time
 from typing import Annotated, Any
 
@@ -22,6 +23,8 @@ app = typer.Typer(
 )
 
 TIMED_OUT = 2
+_UNESCAPED = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""What JSON may hold as it is although a terminal obeys it. It stands only in texts, which may escape it."""
 _ENDS = {"completed": 0, "soaking": 0, "rolled_back": 1, "paused": 3}
 
 
@@ -81,7 +84,7 @@ def explain(
     if as_json:
         print_json(answer)
         return
-    typer.echo(f"{unit}: {answer['arm']}, because {answer['reason']}")
+    typer.echo(view.clean(f"{unit}: {answer['arm']}, because {answer['reason']}"))
     rest = {key: value for key, value in answer.items() if key not in {"arm", "reason", "unit"}}
     view.console().print(view.facts((key.replace("_", " "), plain(value)) for key, value in rest.items()))
 
@@ -105,8 +108,8 @@ def events(
 
 
 def print_json(answer: Any) -> None:
-    """Print the gateway's answer for another program."""
-    typer.echo(to_json(answer).decode())
+    """Print the gateway's answer for another program, or for a person whose terminal it must not steer."""
+    typer.echo(_UNESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", to_json(answer).decode()))
 
 
 def plain(value: object) -> str:

@@ -24,6 +24,7 @@ from uvicorn.supervisors import Multiprocess
 from gateway import __version__, logs
 from gateway.cli import view
 from gateway.config import Config, load
+from gateway.core.address import shown
 from gateway.errors import ConfigError, GatewayError
 from gateway.metrics import share
 from gateway.settings import Settings
@@ -174,9 +175,10 @@ def bound(host: str, port: int) -> Iterator[socket.socket]:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
+            why = (getattr(error, "strerror", None) or str(error)).lower()
             raise ConfigError(
-                f"cannot listen on {host} port {port}: {(error.strerror or str(error)).lower()}; "
+                f"cannot listen on {host} port {port}: {why}; "
                 "stop what uses it or choose another with --port or --host"
             ) from None
         listener.set_inheritable(True)
@@ -219,7 +221,7 @@ def _start_block(settings: Settings, documents: Config, url: str) -> Any:
     rows = [
         ("gateway", f"{url}{workers}   version {__version__}"),
         ("upstream", settings.upstream_url or documents.upstream_url),
-        ("store", str(logs.redact(settings.store_url.get_secret_value()))),
+        ("store", shown(settings.store_url.get_secret_value())),
         *_migration_rows(documents),
         ("admin", _admin_access(settings)),
     ]

@@ -5,7 +5,9 @@ somebody changed meanwhile. None asks back: whoever types `emergency-rollback` a
 it.
 """
 
+from math import nan
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote
 
 import typer
 
@@ -111,10 +113,7 @@ def set_weight(
 ) -> None:
     """Serve any share; pauses the automation until resume or advance."""
     *names, share = arguments
-    try:
-        percent = float(share.removesuffix("%"))
-    except ValueError:
-        raise BadRequest(f"{share!r} is no percentage: gateway migration set-weight [NAME] PERCENT") from None
+    percent = _share(share)
     if len(names) > 1:
         raise BadRequest("one migration at a time: gateway migration set-weight [NAME] PERCENT")
     with connect(url) as admin:
@@ -143,7 +142,8 @@ def emergency_rollback(
     """Stop the candidate everywhere, now, and say who has confirmed it.
 
     Exit code: 0 when every replica has confirmed, 1 when one is missing or only this one could be reached, 2
-    when the gateway could not be asked.
+    when the gateway could not be asked, or when the migration is completed: control has ended then, and
+    only restart leads back.
     """
     with connect(url) as admin:
         path = admin.resolve(name)
@@ -154,7 +154,7 @@ def emergency_rollback(
     if as_json:
         print_json(answer)
     else:
-        _tell_emergency(path.rpartition("/")[2], answer, confirmed)
+        _tell_emergency(view.clean(unquote(path.rpartition("/")[2])), answer, view.clean(confirmed))
     if not stopped_everywhere:
         raise typer.Exit(1)
 
@@ -192,6 +192,18 @@ def set_lists(
     _print_lists(answer, as_json)
 
 
+def _share(text: str) -> float:
+    try:
+        percent = float(text.removesuffix("%"))
+    except ValueError:
+        percent = nan
+    if not 0 <= percent <= 100:
+        raise BadRequest(
+            f"{text!r} is no share from 0 to 100 percent: gateway migration set-weight [NAME] PERCENT"
+        )
+    return percent
+
+
 def _act(
     verb: str, name: str | None, body: dict[str, Any], *, url: str, if_match: str | None, as_json: bool
 ) -> None:
@@ -218,12 +230,15 @@ def _confirmed(admin: Admin, answer: Any) -> list[str]:
 
 
 def _tell_emergency(name: str, answer: Any, confirmed: list[str]) -> None:
-    replicas, out = answer["replicas"], view.console()
+    replicas, out = view.clean(answer["replicas"]), view.console()
     verb = "replica has" if replicas["expected"] == 1 else "replicas have"
     count = f"{replicas['acknowledged']} of {replicas['expected']} {verb} confirmed"
     took = f" after {answer['took_ms']} ms" if "took_ms" in answer else ""
     if answer["status"] == "rolled_back" and not replicas["missing"]:
         out.print(f"{name}: STOPPED. Everything is on control; {count}{took}.", style="bold green")
+    elif not replicas["missing"]:
+        # Only the store could have told of others.
+        out.print(f"{name}: STOPPED HERE, and unknown elsewhere{took}.", style="bold red")
     else:
         out.print(f"{name}: NOT STOPPED EVERYWHERE. Only {count}{took}.", style="bold red")
     if confirmed:

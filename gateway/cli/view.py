@@ -2,12 +2,16 @@
 
 The first line answers the question that was asked; details follow and may be skipped. Colour repeats what
 words already say. Shared by `gateway migration` and the live view of the demo.
+
+Names and reasons are somebody's words. They reach a terminal through `clean`, which leaves them nothing to
+steer it with.
 """
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -16,6 +20,10 @@ from rich.text import Text
 from gateway.compat.catalog import Model
 
 Status = Mapping[str, Any]
+T = TypeVar("T")
+
+_STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
+"""What a terminal obeys instead of showing it: control characters, and what turns the reading direction."""
 
 PHASE_STYLE = {
     "draft": "dim",
@@ -39,6 +47,19 @@ def console(file: IO[str] | None = None, width: int | None = None) -> Console:
     return console
 
 
+def clean(value: T) -> T:
+    """Return a JSON value or a text with a space for whatever a terminal would obey."""
+    made: Any = value
+    match value:
+        case str():
+            made = _STEERING.sub(" ", value)
+        case Mapping():
+            made = {clean(key): clean(item) for key, item in value.items()}
+        case list() | tuple():
+            made = [clean(item) for item in value]
+    return made  # type: ignore[no-any-return]
+
+
 def percent(value: float) -> str:
     """25 → `25 %`; 12.5 → `12.5 %`."""
     return f"{value:g} %"
@@ -46,6 +67,7 @@ def percent(value: float) -> str:
 
 def headline(status: Status) -> str:
     """Say in one line where the migration stands."""
+    status = clean(status)
     parts = [f"{status['name']}: {standing(status)}"]
     if status["phase"] != "draft":
         parts.append(f"{enrolled(status)} units enrolled")
@@ -94,6 +116,7 @@ def _share(status: Status) -> str:
 
 def status_report(status: Status) -> RenderableType:
     """Return the whole status: the headline, what it means, then the evidence."""
+    status = clean(status)
     head = Text(headline(status), style=PHASE_STYLE.get(status["phase"], ""))
     models = Text.assemble(
         (status["control"], "blue"), " → ", (status["candidate"], "magenta"), f"   run {status['run']}, ",
@@ -122,7 +145,7 @@ def status_report(status: Status) -> RenderableType:
 def migrations_table(statuses: Iterable[Status]) -> Table:
     """Return one row per migration."""
     table = _table("migration", "phase", "stage", "weight>", "control", "candidate", "enrolled>")
-    for status in statuses:
+    for status in map(clean, statuses):
         phase = status["phase"] + (f" ({status['reason']})" if status.get("reason") else "")
         table.add_row(
             status["name"],
@@ -139,7 +162,7 @@ def migrations_table(statuses: Iterable[Status]) -> Table:
 def events_table(events: Iterable[Mapping[str, Any]]) -> Table:
     """Return the audit log, oldest first."""
     table = _table("#>", "when (UTC)", "who", "what", "from", "to", "why")
-    for event in events:
+    for event in map(clean, events):
         table.add_row(
             str(event["seq"]),
             moment(event["at"]),
@@ -173,7 +196,7 @@ def facts(rows: Iterable[tuple[str, str]]) -> Table:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in rows:
-        table.add_row(name, value)
+        table.add_row(clean(name), clean(value))
     return table
 
 

@@ -30,6 +30,11 @@ Fields = dict[str, Raw]
 
 THINKING_BLOCKS = frozenset({"thinking", "redacted_thinking"})
 
+MAX_MESSAGES = 100_000
+"""Of one request, as the API has it; more are not even looked at."""
+_MANY_BYTES = 1 << 20
+"""A smaller body cannot hold so many."""
+
 _FIELDS = msgspec.json.Decoder(Fields)
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _LONE_SURROGATE = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])")
@@ -140,6 +145,8 @@ def parse(body: bytes) -> Envelope:
         raise BadRequest("The request body must be a JSON object.") from None
     except _UNREADABLE as error:
         raise BadRequest(f"The request body is not valid JSON: {_position(body, error)}.") from None
+    if len(body) > _MANY_BYTES and body.count(b'"role"') > MAX_MESSAGES:
+        raise BadRequest(f"messages: there may be at most {MAX_MESSAGES} of them")
     if "model" not in fields:
         raise BadRequest("model: Field required")
     model = read(fields["model"], str)
@@ -273,7 +280,14 @@ def _read_prefill(turns: tuple[Turn, ...]) -> Prefill | None:
     return Prefill(start, "".join(said), kinds <= THINKING_BLOCKS | {"text"})
 
 
+_MARKER = re.compile(rb'[,\s]*"cache_control"\s*:\s*\{[^{}]*\}')
+_LARGE = 256 * 1024
+"""Above this size contents are compared as the bytes they are: reading them would cost too much."""
+
+
 def _digest(*contents: Raw | None) -> str | None:
+    if sum(len(memoryview(content)) for content in contents if content is not None) > _LARGE:
+        return _digest_of_bytes(contents)
     canonical: list[list[Any]] = []
     for content in contents:
         blocks = _canonical(content)
@@ -285,6 +299,17 @@ def _digest(*contents: Raw | None) -> str | None:
     except RecursionError:
         return None
     return sha256(text).hexdigest()
+
+
+def _digest_of_bytes(contents: tuple[Raw | None, ...]) -> str | None:
+    """Fingerprint large contents, cache markers aside, in one pass and without building anything of them."""
+    digest = sha256()
+    for content in contents:
+        if content is None:
+            return None
+        digest.update(_MARKER.sub(b"", bytes(content)))
+        digest.update(b"\0")
+    return digest.hexdigest()
 
 
 def _canonical(content: Raw | None) -> list[Any] | None:

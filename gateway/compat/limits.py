@@ -33,7 +33,7 @@ _DATA = re.compile(rb'"data"\s*:\s*"([A-Za-z0-9+/=_\\-]{1024,})"')
 def apply(draft: Draft) -> None:
     """Fit `max_tokens`, and a budget inside it, to the target."""
     asked, most = draft.envelope.max_tokens, draft.target.max_output_tokens
-    if draft.counting or not asked:
+    if draft.counting or asked is None or asked < 1:  # 0 warms the cache; below, every model rejects it
         return
     now = wish(draft.fields, draft.target)
     anew = now is not None and now.explicit and unasked(draft)

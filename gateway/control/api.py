@@ -1,10 +1,12 @@
 """The admin API: HTTP in front of `control.service`, and nothing else.
 
 Every request under /admin must bring a token before anything of it is read, the OpenAPI document included:
-a viewer's for GET, an operator's for everything else. Every error, the framework's own too, is in one
-envelope; a 409 brings the migration's present status along, so that whoever was overtaken sees by what.
+a viewer's for GET, an operator's for everything else; whoever is turned away is logged. Every error, the
+framework's own too, is in one envelope; a 409 brings the migration's present status along, so that whoever
+was overtaken sees by what.
 """
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
@@ -16,11 +18,19 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway import __version__
 from gateway.control.auth import Gatekeeper, Role
-from gateway.control.schemas import ActionBody, ErrorBody, Listing, ListsBody, WeightBody
+from gateway.control.schemas import (
+    ActionBody,
+    ErrorBody,
+    Listing,
+    ListsBody,
+    WeightBody,
+    reason_in,
+)
 from gateway.control.service import Ask, ControlService, Emergency
 from gateway.control.status import Explanation, Incident, ReplicaStatus, Status
 from gateway.core.rollout import Verb
@@ -42,6 +52,10 @@ VERBS: Mapping[str, Verb] = {
     "complete": "complete",
 }
 """What may stand behind /actions/, besides emergency-rollback, which is a route of its own."""
+
+REASON_S = 0.5
+REASON_BYTES = 64 * 1024
+"""How long, and how much of it, the body of an emergency rollback is read; then it goes on without."""
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -90,6 +104,13 @@ class RequireToken:
             try:
                 token = self._gatekeeper.admit(request.headers.get("authorization"), peer, needed)
             except GatewayError as error:
+                seen = {
+                    "peer": peer,
+                    "method": request.method,
+                    "path": request.url.path,
+                    "why": error.message,
+                }
+                logger.warning("the admin API turned somebody away", extra=seen)
                 await _envelope(error)(scope, receive, send)
                 return
             request.state.by = token.name
@@ -147,16 +168,41 @@ async def set_weight(
     return _tagged(await service.act(name, ask), response)
 
 
-@router.post("/migrations/{name}/actions/emergency-rollback", responses={202: {"model": Emergency}})
+async def _given_reason(request: Request) -> str:
+    """Read why somebody asks for an emergency rollback; nothing about the body is worth refusing it for."""
+    body = b""
+    with suppress(TimeoutError, ClientDisconnect):
+        async with asyncio.timeout(REASON_S):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > REASON_BYTES:
+                    break
+    return reason_in(body)
+
+
+@router.post(
+    "/migrations/{name}/actions/emergency-rollback",
+    responses={202: {"model": Emergency}},
+    openapi_extra={
+        "requestBody": {
+            "content": {
+                "application/json": {
+                    "schema": {"type": "object", "properties": {"reason": {"type": "string"}}}
+                }
+            }
+        }
+    },
+)
 async def emergency_rollback(
-    name: Name, service: Service, by: By, response: Response, body: ActionBody | None = None
+    name: Name, service: Service, by: By, response: Response, reason: Annotated[str, Depends(_given_reason)]
 ) -> Emergency:
     """Stop the candidate on every replica, whatever its version.
 
-    200 once all have acknowledged or 2 s have passed; 202 where the store is away and only this process and
-    those that share its disk have stopped: ask the missing ones as well.
+    Any body will do, or none: it is only looked at for a reason, as JSON or as a form. 200 once all have
+    acknowledged or 2 s have passed; 202 where the store is away and only this process and those that share
+    its disk have stopped: ask the missing ones as well.
     """
-    emergency = await service.emergency_rollback(name, by=by, reason=body.reason if body else "")
+    emergency = await service.emergency_rollback(name, by=by, reason=reason)
     response.status_code = 200 if emergency.status == "rolled_back" else 202
     return emergency
 
@@ -206,7 +252,9 @@ async def explain(
 
 
 @router.get("/migrations/{name}/events")
-async def list_events(name: Name, service: Service, since: Annotated[int, Query(ge=0)] = 0) -> Listing[Event]:
+async def list_events(
+    name: Name, service: Service, since: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0
+) -> Listing[Event]:
     """Return the audit log after `since`, oldest first."""
     return Listing(data=await service.read.events(name, since))
 

@@ -13,6 +13,7 @@ from gateway.control import status as view
 from gateway.control.status import Enrolled, Explanation, Incident, ReplicaCount, ReplicaStatus, Status
 from gateway.core import assign
 from gateway.core.gates import GateResult, judge_breakers, merge, unmeasured
+from gateway.core.rollout import served_percent
 from gateway.core.spec import Lists, MigrationSpec
 from gateway.core.types import Arm, Event, MigrationState, parse_json, to_json
 from gateway.errors import NotFound, StoreUnavailable
@@ -116,7 +117,7 @@ class Reader:
             record=record,
             phase=state.phase,
             run=state.run,
-            weight_percent=view.weight_percent(state, spec),
+            weight_percent=served_percent(state),
         )
 
     async def events(self, name: str, since: int = 0) -> list[Event]:

@@ -5,14 +5,17 @@ Answers are the dataclasses of `control.status` and `core`, wrapped where the in
 """
 
 from typing import Annotated, Any, Generic, Literal, TypeVar
+from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.core.spec import Lists
+from gateway.core.types import parse_json
 
 T = TypeVar("T")
 
-Reason = Annotated[str, Field(max_length=1000, description="Why; kept in the audit log.")]
+REASON_LENGTH = 1000
+Reason = Annotated[str, Field(max_length=REASON_LENGTH, description="Why; kept in the audit log.")]
 Names = Annotated[list[Annotated[str, Field(min_length=1, max_length=512)]], Field(max_length=10_000)]
 
 
@@ -54,6 +57,18 @@ class ListsBody(_Body):
             allow_tasks=present.allow_tasks if self.allow_tasks is None else tuple(self.allow_tasks),
             deny_users=present.deny_users if self.deny_users is None else tuple(self.deny_users),
         )
+
+
+def reason_in(body: bytes) -> str:
+    """Return the reason that is given in a body of any kind, JSON or a form, shortened if need be."""
+    try:
+        document = parse_json(body)
+    except ValueError:
+        document = dict(parse_qsl(body.decode("utf-8", "replace")))
+    reason = document.get("reason") if isinstance(document, dict) else None
+    if not isinstance(reason, str):
+        return ""
+    return reason if len(reason) <= REASON_LENGTH else reason[: REASON_LENGTH - 1] + "…"
 
 
 class Listing(BaseModel, Generic[T]):

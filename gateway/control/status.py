@@ -8,9 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from gateway.core.assign import served_weight
 from gateway.core.gates import GateResult, Verdict
-from gateway.core.rollout import percent
+from gateway.core.rollout import served_percent
 from gateway.core.spec import MigrationSpec
 from gateway.core.types import Arm, Event, MigrationState, Phase
 from gateway.store.ports import ReplicaReport
@@ -118,7 +117,7 @@ def describe(facts: Facts, spec: MigrationSpec) -> Status:
         phase=state.phase,
         reason=state.reason,
         stage=stage_of(state, spec),
-        weight_percent=weight_percent(state, spec),
+        weight_percent=served_percent(state),
         run=state.run,
         version=state.version,
         epoch=state.epoch,
@@ -144,12 +143,6 @@ def stage_of(state: MigrationState, spec: MigrationSpec) -> StageStatus:
     counting = state.phase is Phase.running and stage.hold_s > 0
     hold_until = state.stage_entered_at + stage.hold_s if counting else None
     return StageStatus(index, stage.name, stage.percent, entered_at, hold_until)
-
-
-def weight_percent(state: MigrationState, spec: MigrationSpec) -> float:
-    """Return the candidate's share that the phase serves; soaking is everybody less the holdback."""
-    held_back = spec.holdback.percent if state.phase is Phase.soaking else 0.0
-    return percent(served_weight(state)) - held_back
 
 
 def decide(gates: Iterable[GateResult]) -> Decision:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from gateway.core.assign import served_weight
 from gateway.core.spec import MigrationSpec
 from gateway.core.types import LINE, MigrationState, Phase
 from gateway.errors import BadRequest, Conflict
@@ -55,7 +56,7 @@ def carry_out(state: MigrationState, order: Order, file_spec: MigrationSpec) -> 
     """
     handler = TABLE.get((state.phase, order.verb))
     if handler is None:
-        raise Conflict(_refusal(state, order.verb))
+        raise Conflict(_refusal(state, order.verb, file_spec))
     after = handler(state, order, file_spec)
     return replace(after, updated_at=order.at, updated_by=order.by)
 
@@ -89,7 +90,7 @@ def summary(state: MigrationState) -> dict[str, Any]:
         "phase": state.phase.value,
         "reason": state.reason,
         "stage": state.stage_index,
-        "weight_percent": percent(state.weight),
+        "weight_percent": served_percent(state),
         "run": state.run,
         "version": state.version,
     }
@@ -98,6 +99,12 @@ def summary(state: MigrationState) -> dict[str, Any]:
 def percent(points: int) -> float:
     """Return points of the line as a percentage."""
     return points * 100 / LINE
+
+
+def served_percent(state: MigrationState) -> float:
+    """Return the candidate's share that the phase serves; soaking is everybody less the run's holdback."""
+    held_back = state.spec.holdback.percent if state.phase is Phase.soaking and state.spec else 0.0
+    return percent(served_weight(state)) - held_back
 
 
 def points(value: float) -> int:
@@ -190,11 +197,21 @@ def _complete(state: MigrationState, order: Order, _: MigrationSpec) -> Migratio
     return replace(state, phase=Phase.completed, reason="", weight=LINE, stage_entered_at=order.at)
 
 
-def _refusal(state: MigrationState, verb: str) -> str:
-    possible = ", ".join(sorted(v for phase, v in TABLE if phase is state.phase and v not in _INTERNAL))
-    return (
-        f"{verb} is not possible while migration {state.name!r} is {state.phase.value}; possible: {possible}"
-    )
+def _refusal(state: MigrationState, verb: str, file_spec: MigrationSpec) -> str:
+    possible = sorted(each for phase, each in TABLE if phase is state.phase and each not in _INTERNAL)
+    accepted = ", ".join(each for each in possible if _accepts(state, each, file_spec))
+    where = f"while migration {state.name!r} is {state.phase.value}"
+    if state.phase is Phase.completed and verb in ("rollback", "emergency-rollback"):
+        where += " (control has ended; a new run begins at the first stage and can be rolled back again)"
+    return f"{verb} is not possible {where}; possible: {accepted}"
+
+
+def _accepts(state: MigrationState, verb: Verb, file_spec: MigrationSpec) -> bool:
+    try:
+        TABLE[state.phase, verb](state, Order(verb, by="", at=0.0, percent=0.0), file_spec)
+    except Conflict:
+        return False
+    return True
 
 
 _INTERNAL = frozenset({"automatic-rollback"})

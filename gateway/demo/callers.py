@@ -128,7 +128,11 @@ class Callers:
             reason=headers.get("x-gateway-reason", ""),
             took_s=took_s,
             cost_microusd=cost_microusd(message.usage, model.prices, model.long_prices) if model else None,
-            rewrites=tuple(part.partition("=")[0].strip() for part in rewrites.split(",") if part.strip()),
+            rewrites=tuple(
+                part.partition("=")[0].strip()
+                for part in rewrites.split(",")
+                if part.strip() and not part.endswith("=X")
+            ),
             fallback=headers.get("x-gateway-fallback"),
             complaint=problem,
         )

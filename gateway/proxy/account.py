@@ -63,6 +63,7 @@ def account(record: Record, plane: Plane) -> None:
     governed, outcome = resolved.governed, _outcome(record)
     if governed is None:
         plane.metrics.passthrough(outcome)
+        logger.info("request", extra={"reason": Reason.ungoverned.value, "outcome": outcome.value})
         return
     _count(record, governed, outcome, plane)
     window = plane.windows.get(governed.name)

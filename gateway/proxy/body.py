@@ -15,6 +15,8 @@ from gateway.errors import BadRequest, TooLarge
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 _PIECE = 1 << 20
+_MEMBERS = 16
+_ENCODINGS = 3
 
 
 class ClientGone(Exception):
@@ -50,7 +52,12 @@ def decode(body: bytes, encodings: str, *, limit: int) -> bytes:
     """Undo a `content-encoding` list; raises BadRequest (unknown or broken) or TooLarge (decodes above
     `limit`).
     """
-    for name in reversed([part.strip().lower() for part in encodings.split(",") if part.strip()]):
+    names = [part.strip().lower() for part in encodings.split(",") if part.strip()]
+    if len(names) > _ENCODINGS:
+        raise BadRequest(
+            f"content-encoding names {len(names)} encodings: at most {_ENCODINGS} are undone here"
+        )
+    for name in reversed(names):
         if name == "identity":
             continue
         inflate = _DECODERS.get(name)
@@ -76,10 +83,14 @@ def _joined(pieces: Iterable[bytes], limit: int) -> bytes:
 
 
 def _gzip(body: bytes) -> Iterable[bytes]:
-    while body:  # a gzip body may have several members
+    # A gzip body may have several members; one that has very many is made to keep us busy.
+    for _ in range(_MEMBERS):
         inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
         yield from _inflate(inflater, body)
         body = inflater.unused_data
+        if not body:
+            return
+    raise BadRequest(f"request body has more than {_MEMBERS} gzip members: send one")
 
 
 def _deflate(body: bytes) -> Iterable[bytes]:

@@ -174,4 +174,6 @@ def outcome_of(status: int, answer: Answer | None) -> Outcome:
         return Outcome.truncated
     if answer.refused:
         return Outcome.refused
-    return Outcome.ok if answer.has_content else Outcome.empty
+    # A caller's own stop sequence may well come first: that is no fault of the model's.
+    said = answer.has_content or answer.stop_reason == "stop_sequence"
+    return Outcome.ok if said else Outcome.empty

@@ -97,7 +97,7 @@ def _pin_keys(identity: Identity, envelope: Envelope, unit: Unit | None, ledger:
 
     A session may hold several conversations (a coding agent's side questions and sub-agents), so its
     conversations are told apart by their first user turn; the session itself stands second, for a history
-    that was cut at the front.
+    that was cut at the front. It keeps the arm of its first conversation, which is the main one.
     """
     if envelope.opening is None:
         return ()
@@ -110,9 +110,16 @@ async def _note(governed: Governed, assignment: Assignment, ask: Recall, plane: 
     writes: list[PinWrite | Enrolment] = []
     if assignment.pins:
         pin = Pin(assignment.arm, governed.state.run, RULESET)
-        keys = ask.pin_keys if assignment.reason is not Reason.pinned else ask.pin_keys[:1]
+        session = [key for key in ask.pin_keys[1:] if _is_free(governed, key, pin, plane.ledger)]
+        keys = [*ask.pin_keys[:1], *session]
         writes += [PinWrite(governed.name, key, pin, plane.pin_ttl_s) for key in keys]
     if assignment.enrolled and ask.unit_key is not None:
         writes.append(Enrolment(governed.name, governed.state.run, ask.unit_key, assignment.arm))
     if writes:
         await plane.ledger.note(writes, NOTE_S)
+
+
+def _is_free(governed: Governed, session_key: str, pin: Pin, ledger: Ledger) -> bool:
+    """Tell whether the session is not known to be on the other arm."""
+    known = ledger.known(Recall(governed.name, governed.state.run, (session_key,), None))
+    return known is None or known.pin is None or known.pin.arm is pin.arm

@@ -7,6 +7,7 @@ that the gateway makes itself are in the API's envelope and carry the request's 
 
 import hmac
 import logging
+import re
 import secrets
 from collections.abc import AsyncIterator, MutableMapping
 from hashlib import sha256
@@ -15,7 +16,7 @@ from typing import Any
 from gateway.compat.envelope import parse
 from gateway.core.types import Arm, Outcome, Reason
 from gateway.core.units import identify
-from gateway.errors import GatewayError, TooLarge, Unauthenticated
+from gateway.errors import BadRequest, Forbidden, GatewayError, TooLarge, Unauthenticated
 from gateway.logs import request_id as current_request_id
 from gateway.proxy import headers as hop
 from gateway.proxy.account import outcome_of_error
@@ -32,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 MESSAGES = "/v1/messages"
 COUNT_TOKENS = "/v1/messages/count_tokens"
+_LOOPBACK = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?", re.IGNORECASE)
 
 
 class DataPath:
@@ -45,7 +47,10 @@ class DataPath:
         request_id = "gw_" + secrets.token_hex(12)
         current_request_id.set(request_id)
         guard = HangupGuard(receive, send)
+        # A copy: a server may append what comes behind a chunked body, and that is nobody's header.
+        scope = {**scope, "headers": list(scope["headers"])}
         try:
+            _refuse_tricks(scope)
             if scope["method"] == "POST" and scope["path"] in (MESSAGES, COUNT_TOKENS):
                 await handle(await self._read(scope, receive, request_id), guard, self.plane)
             else:
@@ -106,7 +111,9 @@ class DataPath:
             raise
         finally:
             self.plane.left()
-            self.plane.metrics.passthrough(Outcome.disconnected if guard.gone else outcome)
+            outcome = Outcome.disconnected if guard.gone else outcome
+            self.plane.metrics.passthrough(outcome)
+            logger.info("passed through", extra={"method": scope["method"], "outcome": outcome.value})
 
     async def _relay_through(
         self, scope: Scope, receive: Receive, guard: HangupGuard, request_id: str
@@ -137,6 +144,14 @@ async def _stream_then_listen(receive: Receive, guard: HangupGuard) -> AsyncIter
     async for chunk in read_stream(receive):
         yield chunk
     guard.listen()
+
+
+def _refuse_tricks(scope: Scope) -> None:
+    """Raise BadRequest for what no Messages API has and what could lead the upstream elsewhere."""
+    if scope["method"] in ("TRACE", "CONNECT"):
+        raise BadRequest(f"the method {scope['method']} is not relayed")
+    if any(segment in (".", "..") for segment in scope["path"].split("/")):
+        raise BadRequest("the path holds a segment of dots: send the path that it leads to")
 
 
 def _target(scope: Scope) -> bytes:
@@ -173,7 +188,22 @@ def _authenticate(headers: RawHeaders, plane: Plane) -> str:
         if not matches:
             raise Unauthenticated("this gateway does not know your API key: ask whoever runs it for one")
         return matches[0]
+    if plane.upstream_api_key is not None:
+        _refuse_web_pages(headers)
     return sha256(credential.encode()).hexdigest()[:32] if credential else ""
+
+
+def _refuse_web_pages(headers: RawHeaders) -> None:
+    """Raise Forbidden for a request that a browser sent for some page.
+
+    Without client keys only this machine reaches a gateway that pays for its callers, but any page that is
+    open in a browser here does, too.
+    """
+    if hop.get(headers, b"origin") or not _LOOPBACK.fullmatch(hop.get(headers, b"host")):
+        raise Forbidden(
+            "this gateway has no client keys, so it serves programs of this machine only, and no web pages: "
+            "call it as 127.0.0.1, or set GATEWAY_CLIENT_KEYS"
+        )
 
 
 def _forced(headers: RawHeaders, plane: Plane) -> Arm | None:
@@ -184,5 +214,6 @@ def _forced(headers: RawHeaders, plane: Plane) -> Arm | None:
 
 
 async def _refuse(error: GatewayError, guard: HangupGuard, request_id: str) -> None:
+    logger.info("refused", extra={"status": error.status, "kind": error.kind, "begun": guard.begun})
     if not guard.begun:  # else the server ends the connection inside the answer, which says it
         await refuse(error, guard.send, hop.ours({"request-id": request_id}), request_id)

@@ -26,8 +26,9 @@ from gateway.errors import ConfigError, ConnectFailed, Unanswered, UpstreamBroke
 
 Headers = list[tuple[bytes, bytes]]
 Body = bytes | AsyncIterator[bytes]
-BeforeSend = Callable[[], None]
 
+_STALL_S = 60.0
+"""How long an upstream may read nothing of a body that is being sent."""
 _HIGH_WATER = 256 * 1024
 _BODYLESS = frozenset({204, 304})
 
@@ -58,21 +59,26 @@ class Origin:
 class Exchange:
     """One answer that is still arriving. Read it to its end or close it; both are safe to repeat."""
 
-    __slots__ = ("_connection", "headers", "status")
+    __slots__ = ("_connection", "_patience_s", "_quiet_s", "headers", "status")
 
-    def __init__(self, connection: "_Connection") -> None:
+    def __init__(self, connection: "_Connection", patience_s: float) -> None:
         self._connection: _Connection | None = connection
+        self._patience_s, self._quiet_s = patience_s, 0.0
         self.status = connection.status
         self.headers: Headers = connection.headers
 
     async def read(self, silence_s: float | None = None) -> bytes | None:
         """Return the next bytes of the body, b"" at its end, None after `silence_s` without any.
 
-        Raises UpstreamBroken when the connection ended first.
+        Raises UpstreamBroken when the connection ended first, or is silent for too long altogether.
         """
         if self._connection is None:
             return b""
-        data = await self._connection.read(silence_s)
+        wait_s = self._patience_s if silence_s is None else silence_s
+        data = await self._connection.read(wait_s)
+        self._quiet_s = self._quiet_s + wait_s if data is None else 0.0
+        if self._quiet_s >= self._patience_s:
+            raise UpstreamBroken(f"the upstream has said nothing for {self._patience_s:g} s")
         if data == b"":
             self.close()
         return data
@@ -100,26 +106,22 @@ class Wire:
     """A pool of connections to one origin."""
 
     def __init__(
-        self, origin: Origin, *, connect_timeout_s: float, first_byte_timeout_s: float, idle_s: float = 30.0
-    ) -> None:
+        self, origin: Origin, *, connect_timeout_s: float, first_byte_timeout_s: float,
+        patience_s: float = 600.0, idle_s: float = 30.0,
+    ) -> None:  # fmt: skip
+        """`patience_s` is how long an answer that has begun may go without a single byte."""
         self.origin = origin
         self._connect_s = connect_timeout_s
         self._first_byte_s = first_byte_timeout_s
-        self._idle_s = idle_s
+        self._patience_s, self._idle_s = patience_s, idle_s
         self._idle: deque[_Connection] = deque()
         self.opened = 0
         """Connections opened so far; shows whether they are reused."""
 
     async def send(
-        self,
-        method: bytes,
-        target: bytes,
-        headers: Headers,
-        body: Body,
-        *,
-        length: int | None = None,
-        before_send: BeforeSend | None = None,
-    ) -> Exchange:
+        self, method: bytes, target: bytes, headers: Headers, body: Body, *,
+        length: int | None = None, before_send: Callable[[], None] | None = None,
+    ) -> Exchange:  # fmt: skip
         """Send one request and return when the head of its answer is there.
 
         `headers` hold neither host nor framing; `length` is that of a streamed body, where it is known.
@@ -164,16 +166,13 @@ class Wire:
         return None
 
     async def _open(self) -> "_Connection":
-        origin, loop = self.origin, asyncio.get_running_loop()
+        host, port, tls = self.origin.host, self.origin.port, self.origin.tls
+        opening = asyncio.get_running_loop().create_connection(
+            lambda: _Connection(self._idle), host, port, ssl=tls, server_hostname=host if tls else None
+        )
         try:
             async with asyncio.timeout(self._connect_s):
-                _, protocol = await loop.create_connection(
-                    lambda: _Connection(self._idle),
-                    origin.host,
-                    origin.port,
-                    ssl=origin.tls,
-                    server_hostname=origin.host if origin.tls else None,
-                )
+                _, protocol = await opening
         except TimeoutError:
             raise ConnectFailed(f"no connection to the upstream within {self._connect_s:g} s") from None
         except OSError as error:
@@ -199,7 +198,7 @@ class Wire:
             raise UpstreamTimeout(
                 f"the upstream sent no first byte within {self._first_byte_s:g} s"
             ) from None
-        return Exchange(connection)
+        return Exchange(connection, self._patience_s)
 
 
 def _framing(method: bytes, body: Body, length: int | None) -> bytes:
@@ -230,11 +229,8 @@ class _Connection(asyncio.Protocol):
         self._buffered = 0
         self._paused = False
         self._waiter: asyncio.Future[None] | None = None
-        self._head_done = False
-        self._answered = False
-        self._keep_alive = False
-        self._cut_short = self._surplus = False
-        self.complete = False
+        self._head_done = self._answered = self._keep_alive = False
+        self._cut_short = self._surplus = self.complete = False
         self.status = 0
         self.headers: Headers = []
 
@@ -269,7 +265,11 @@ class _Connection(asyncio.Protocol):
         async for chunk in body:
             if chunk:
                 self.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
-                await self._writable.wait()
+                try:
+                    async with asyncio.timeout(_STALL_S):
+                        await self._writable.wait()
+                except TimeoutError:
+                    raise UpstreamTimeout(f"the upstream has read nothing for {_STALL_S:g} s") from None
         if chunked:
             self.write(b"0\r\n\r\n")
 
@@ -281,15 +281,15 @@ class _Connection(asyncio.Protocol):
                 raise Unanswered("the upstream closed the connection without an answer")
             await self._wait()
 
-    async def read(self, silence_s: float | None) -> bytes | None:
+    async def read(self, silence_s: float) -> bytes | None:
         now = asyncio.get_running_loop().time
-        until = None if self._chunks or silence_s is None else now() + silence_s
+        until = 0.0 if self._chunks else now() + silence_s
         while not self._chunks:
             if self.complete:
                 return b""
             if self._lost:
                 raise UpstreamBroken("the upstream's connection ended inside an answer")
-            if until is not None and now() >= until:
+            if now() >= until:
                 return None
             await self._wait(until)
         data = self._chunks.popleft() if len(self._chunks) == 1 else b"".join(self._chunks)

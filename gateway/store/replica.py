@@ -10,6 +10,8 @@ that starts takes the store's word, else the disk's, else everything goes to con
 When the store comes back it may have lost something. What this process holds newer is restored: every replica
 tries and one does. The epoch is raised before, so that nobody is fenced off by a counter that began again. A
 kill that waited on this disk is pushed with a fresh epoch, and let go once what answers it is on disk too.
+
+A process that died is not waited for: whoever shares its disk sees that it is gone, and takes leave for it.
 """
 
 import asyncio
@@ -28,6 +30,7 @@ from gateway.errors import StaleWrite, StoreUnavailable
 from gateway.store import snapshot as disk
 from gateway.store.kill import Kill, KillSwitch
 from gateway.store.local.disk import replace_file
+from gateway.store.local.presence import Presence
 from gateway.store.ports import Order, ReplicaReport, Store
 from gateway.store.snapshot import Origin, Snapshot, corrected, merge, obey
 from gateway.tasks import Clock, Tasks
@@ -91,7 +94,7 @@ class Replica:
         self._poll_s, self._kill_poll_s, self._heartbeat_s = poll_s, kill_poll_s, heartbeat_s
         self._jitter, self._call_s = jitter, call_s
         self._agreed = self.snapshot
-        self._kills = KillSwitch(data_dir)
+        self._presence, self._kills = Presence(data_dir, id), KillSwitch(data_dir)
         self._obeyed_kills = self._kills.read()
         self._tasks = Tasks()
         self._started_at = clock.now()
@@ -114,6 +117,7 @@ class Replica:
         kept = await asyncio.to_thread(_read, self._data_dir / KEY_FILE)
         self.secret, self._secret_kept = kept or secrets.token_bytes(32), kept is not None
         agreed = saved or self._agreed
+        await asyncio.to_thread(self._presence.show)
         try:
             async with asyncio.timeout(timeout_s):
                 # Before reading: whoever commits from now on knows that this process is to be waited for.
@@ -139,8 +143,11 @@ class Replica:
         """Leave the fleet in good order."""
         await self._tasks.drain(deadline_s)
         await self._save()
+        forgotten = False
         with suppress(StoreUnavailable):
             await self._ask("deregister", self._store.deregister(self.id), deadline_s)
+            forgotten = True
+        self._presence.leave(forgotten=forgotten)
 
     # --- what the control plane uses ------------------------------------------------------------------
 
@@ -159,7 +166,8 @@ class Replica:
 
     def known_replicas(self) -> tuple[str, ...]:
         """Return the ids of the replicas that were alive when the store was last asked, and this one's."""
-        return tuple(sorted({self.id, *(report.id for report in self._known)}))
+        known = {self.id, *(report.id for report in self._known)}
+        return tuple(sorted(known - self._presence.dead(known)))
 
     async def await_acknowledgements(self, name: str, order: Order, timeout_s: float) -> Acks:
         """Return as soon as every live replica obeys `order` or something newer, or after `timeout_s`."""
@@ -176,7 +184,12 @@ class Replica:
     async def _hear(self, patience_s: float) -> bool:
         """Find out who is there and what they obey; False if the store did not say."""
         with suppress(StoreUnavailable):
-            self._known = await self._ask("replicas", self._store.replicas(), patience_s)
+            reports = await self._ask("replicas", self._store.replicas(), patience_s)
+            dead = await asyncio.to_thread(self._presence.sweep, [report.id for report in reports])
+            self._known = [report for report in reports if report.id not in dead]
+            for replica in dead:
+                logger.warning("a process of this disk died", extra={"replica": replica})
+                await self._ask("deregister", self._store.deregister(replica), patience_s)
             return True
         return False
 

@@ -1,6 +1,7 @@
 """Whatever goes wrong on the way to a gateway is one line that says what to do, and exit code 2."""
 
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,59 @@ def test_a_refusal_is_told_in_the_gateways_words(api: AdminApi, code: int, messa
 def test_something_else_on_the_port_is_recognised(api: AdminApi) -> None:
     api.script("GET /admin/migrations", b"<html>It works!</html>")
     assert_one_line(run("migration", "list"), api.url, "not a gateway")
+
+
+@pytest.mark.parametrize(
+    ("code", "answer"),
+    [
+        (200, {}),
+        (200, {"ok": True}),
+        (200, [1, 2]),
+        (200, error("an error that succeeded")),
+        (401, {"detail": "who are you?"}),
+        (401, {**error("x-api-key header is required", "authentication_error"), "request_id": "req_1"}),
+        (404, {**error("Not found", "not_found_error"), "request_id": "req_1"}),
+        (404, {"error": "gone"}),
+    ],
+)
+def test_an_answer_of_another_kind_is_not_taken_for_a_gateways(
+    api: AdminApi, code: int, answer: object
+) -> None:
+    api.script("GET /admin/migrations", answer, status=code)
+    assert_one_line(run("migration", "list"), f"{api.url} is not a gateway's admin API (HTTP {code})")
+
+
+def test_what_does_not_speak_http_is_recognised() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"-ERR unknown command\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        ran = run("migration", "list", "--url", f"http://127.0.0.1:{server.getsockname()[1]}")
+        thread.join()
+    assert_one_line(ran, "is not a gateway's admin API")
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://127.0.0.1:99999", "http://127.0.0.1:abc"])
+def test_an_address_that_cannot_be_is_one_line(url: str) -> None:
+    assert_one_line(run("migration", "list", "--url", url), url)
+
+
+def test_a_token_that_no_header_can_carry_is_refused_and_not_shown(api: AdminApi) -> None:
+    ran = run("migration", "list", env={"GATEWAY_ADMIN_TOKEN": "hunter2\nx: y"})
+    assert_one_line(ran, "GATEWAY_ADMIN_TOKEN")
+    assert "hunter2" not in ran.err
+
+
+def test_a_refusal_cannot_steer_the_terminal(api: AdminApi) -> None:
+    message = "no \x1b[2J\x9b31m\u202emigration"
+    api.script(f"POST /admin/migrations/{NAME}/actions/advance", error(message), status=404)
+    assert run("migration", "advance", NAME).err == "gateway: no  [2J 31m migration\n"
 
 
 def test_the_name_may_be_left_out_where_there_is_one_migration(api: AdminApi) -> None:

@@ -94,3 +94,11 @@ def test_wait_stops_at_an_error_that_will_not_pass(api: AdminApi) -> None:
 )
 def test_values_are_written_for_people(value: object, text: str) -> None:
     assert plain(value) == text
+
+
+def test_json_is_the_same_words_without_what_a_terminal_obeys(api: AdminApi) -> None:
+    answer = {"data": [{"seq": 1, "reason": "a\x1b[2J\x9b31m\u202eb\x7f é"}]}
+    api.script(f"GET /admin/migrations/{NAME}/events", answer)
+    out = run("migration", "events", "--json").out
+    assert json.loads(out) == answer
+    assert out.rstrip("\n").isprintable()

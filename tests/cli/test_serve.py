@@ -71,6 +71,16 @@ def test_serve_answers_where_it_says_and_ends_when_asked(tmp_path: Path) -> None
         assert ended(process) == 0
 
 
+@pytest.mark.parametrize("who", ["hunter2", ":hunter2", "user:hun%2Fter2"])
+def test_what_serve_says_at_its_start_holds_no_password(tmp_path: Path, who: str) -> None:
+    env = environment(tmp_path, GATEWAY_STORE_URL=f"redis://{who}@127.0.0.1:1/0")
+    with server("serve", "--port", "0", env=env, cwd=tmp_path) as (process, _):
+        assert process.stdout is not None
+        said = next(line for line in process.stdout if line.startswith("store"))
+        assert said.split() == ["store", "redis://127.0.0.1:1/0"]
+        assert ended(process) == 0
+
+
 def test_workers_share_their_metrics_and_leave_nothing_behind(tmp_path: Path) -> None:
     with server("serve", "--port", "0", "--workers", "2", env=environment(tmp_path), cwd=tmp_path) as (
         process,
@@ -116,6 +126,9 @@ def test_addresses_are_written_as_clients_need_them() -> None:
     [
         ({"GATEWAY_LOG_LEVEL": "loud"}, "GATEWAY_LOG_LEVEL"),
         ({"GATEWAY_CONFIG": "none.yaml"}, "none.yaml"),
+        ({"GATEWAY_UPSTREAM_URL": "http://h:99999"}, "GATEWAY_UPSTREAM_URL: should be http://"),
+        ({"GATEWAY_STORE_URL": "redis://:secret-key@h:notaport"}, "GATEWAY_STORE_URL: should be redis://"),
+        ({"GATEWAY_STORE_URL": "redis://:a/secret-key@h:1/0"}, "percent-encoded"),
         ({"GATEWAY_DATA_DIR": "/dev/null/data"}, "GATEWAY_DATA_DIR: /dev/null/data cannot be written to"),
         ({"GATEWAY_UPSTREAM_API_KEY": "secret-key", "GATEWAY_HOST": "0.0.0.0"}, "GATEWAY_CLIENT_KEYS"),
     ],

@@ -48,10 +48,13 @@ def test_set_weight_takes_a_share(api: AdminApi, arguments: list[str], percent: 
     assert (ran.code, api.last.body) == (0, {"percent": percent, "reason": "slowly"})
 
 
-@pytest.mark.parametrize("arguments", [["much"], [NAME, "other", "5"]])
+@pytest.mark.parametrize(
+    "arguments", [["much"], [NAME, "other", "5"], ["101"], ["nan"], ["inf"], ["1e9"], [NAME, "100.1 %"]]
+)
 def test_set_weight_refuses_what_is_no_share(api: AdminApi, arguments: list[str]) -> None:
     ran = run("migration", "set-weight", *arguments)
     assert (ran.code, len(ran.err.splitlines()), api.received) == (2, 1, [])
+    assert "set-weight [NAME] PERCENT" in ran.err
 
 
 @pytest.mark.parametrize("mode", ["evict", "drain"])
@@ -104,7 +107,9 @@ def test_an_emergency_alone_without_the_store_is_not_called_a_success(api: Admin
     replicas = {"expected": 1, "acknowledged": 1, "missing": []}
     answer = emergency(status="rolled_back_locally", replicas=replicas)
     api.script(f"POST {ROOT}/actions/emergency-rollback", answer, status=202)
-    assert run("migration", "emergency-rollback", NAME).code == 1
+    ran = run("migration", "emergency-rollback", NAME)
+    assert (ran.code, ran.first_line) == (1, f"{NAME}: STOPPED HERE, and unknown elsewhere after 41 ms.")
+    assert "--url" in ran.out
 
 
 def test_an_emergency_in_json_keeps_its_exit_code(api: AdminApi) -> None:

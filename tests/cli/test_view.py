@@ -98,6 +98,25 @@ def test_words_in_square_brackets_are_text_and_no_markup() -> None:
     assert "[/] why" in text
 
 
+HOSTILE = "a\x1b]0;owned\x07b\x9b2Jc\u202ed\r\ne\x7f"
+
+
+def test_words_of_others_cannot_steer_the_terminal() -> None:
+    event = {"seq": 1, "at": 0, "by": HOSTILE, "verb": HOSTILE, "reason": HOSTILE, "before": {}, "after": {}}
+    replicas = {"expected": 2, "acknowledged": 1, "missing": [HOSTILE]}
+    gate = {"name": HOSTILE, "verdict": "fail", "reason": HOSTILE}
+    odd = status(phase="paused", reason=HOSTILE, replicas=replicas, gates=[gate], candidate=HOSTILE)
+    text = "".join([
+        drawn(view.events_table([event])),
+        drawn(view.status_report(odd)),
+        drawn(view.migrations_table([odd])),
+        drawn(view.facts([(HOSTILE, HOSTILE)])),
+        view.headline(odd),
+    ])  # fmt: skip
+    assert "a ]0;owned b 2Jc d e" in text
+    assert not [char for char in text if char != "\n" and not char.isprintable()]
+
+
 @pytest.mark.parametrize(("count", "text"), [(1_000_000, "1M"), (200_000, "200K"), (4096, "4.096K")])
 def test_token_counts_are_short(count: int, text: str) -> None:
     assert view.tokens(count) == text

@@ -24,6 +24,7 @@ from tests.support.rows import O5, O45, O46, O48, O55, name
         (O48, O55, 126_000, 128_000, ["thinking=E", "max_tokens=E"]),
         (O48, O55, 128_000, 128_000, ["thinking=E"]),
         (O45, O55, 0, 0, ["thinking=E"]),
+        (O45, O55, -1, -1, ["thinking=E"]),
     ],
     ids=name,
 )

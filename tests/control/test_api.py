@@ -99,6 +99,29 @@ async def test_without_configured_tokens_only_this_machine_gets_in(
         assert (await api.get("/admin/migrations")).status_code in (401, 403)
 
 
+@pytest.mark.parametrize(
+    ("header", "why"),
+    [({}, "needs a token"), ({"authorization": "Bearer hunter2"}, "not known"), (EVE, "'eve'")],
+)
+async def test_whoever_is_turned_away_is_logged_without_what_they_presented(
+    header: dict[str, str], why: str, plane: ControlPlane, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with client(plane, header) as api:
+        await api.post(f"{ACT}/start?token=hunter2")
+    (record,) = [each for each in caplog.records if each.name == "gateway.control.api"]
+    seen = vars(record)
+    assert (record.levelname, seen["peer"], seen["path"]) == ("WARNING", "192.0.2.7", f"{ACT}/start")
+    assert why in seen["why"]
+    assert not [secret for secret in ("hunter2", "s-eve") if secret in str(seen)]
+
+
+@pytest.mark.parametrize("since", ["9999999999999999999999", str(2**63), "-1"])
+async def test_a_number_that_no_event_can_have_is_refused(since: str, api: httpx2.AsyncClient) -> None:
+    answer = await api.get(f"/admin/migrations/m/events?since={since}")
+    refused(answer, 400, "invalid_request_error", "since")
+    assert (await api.get(f"/admin/migrations/m/events?since={2**63 - 1}")).json() == {"data": []}
+
+
 # --- status and verbs ---------------------------------------------------------------------------------------
 
 

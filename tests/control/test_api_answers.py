@@ -70,6 +70,44 @@ async def test_an_emergency_ignores_the_version(
     assert plane.state.killed
 
 
+@pytest.mark.parametrize(
+    "kind", [None, "application/json", "application/x-www-form-urlencoded", "text/plain"]
+)
+@pytest.mark.parametrize(
+    ("body", "kept"),
+    [
+        (b"", ""),
+        (b'{"reason": "bad answers"}', "bad answers"),
+        (b"reason=bad+answers", "bad answers"),
+        (b'{"reason": "' + 2_000 * b"x" + b'"}', 999 * "x" + "…"),
+        (b'{"reason": 5, "mode": "evict", "oops": 1}', ""),
+        (b"[" * 100_000, ""),
+        (b'{"reason": "cut off', ""),
+        (b"\xff\x00", ""),
+    ],
+    ids=str,
+)
+async def test_no_body_keeps_an_emergency_from_happening(
+    body: bytes, kept: str, kind: str | None, plane: ControlPlane, api: httpx2.AsyncClient
+) -> None:
+    await plane.act("start")
+    answer = await api.post(EMERGENCY, content=body, headers={"content-type": kind} if kind else {})
+    assert answer.status_code == 200, answer.text
+    assert (plane.verbs[-1], plane.state.killed) == ("emergency-rollback", True)
+    assert (await plane.service.read.events("m"))[-1].reason == kept
+
+
+async def test_a_body_that_never_ends_keeps_no_emergency_waiting(
+    plane: ControlPlane, api: httpx2.AsyncClient
+) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x" * 1024
+
+    assert (await api.post(EMERGENCY, content=endless())).status_code == 200
+    assert plane.state.killed
+
+
 @pytest.mark.parametrize("trouble", ["away", "hangs"])
 async def test_without_the_store_an_emergency_is_accepted_and_names_the_missing(
     trouble: str, plane: ControlPlane, api: httpx2.AsyncClient

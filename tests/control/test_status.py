@@ -64,7 +64,7 @@ def test_past_the_ramp_the_stage_is_the_last_one(phase: Phase) -> None:
 )  # fmt: skip
 def test_the_weight_is_what_the_phase_serves(phase: Phase, served: float) -> None:
     spec = replace(SPEC, holdback=Holdback(percent=2))
-    assert view.weight_percent(replace(RUNNING, phase=phase), spec) == served
+    assert described(replace(RUNNING, phase=phase, spec=spec)).weight_percent == served
 
 
 def test_the_whole_line_is_one_hundred_percent() -> None:

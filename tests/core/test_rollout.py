@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.core import rollout
 from gateway.core.rollout import TABLE, TAKES_EPOCH, Order, Verb, carry_out
-from gateway.core.spec import MigrationSpec, OnRollback, Stage
+from gateway.core.spec import Holdback, MigrationSpec, OnRollback, Stage
 from gateway.core.types import LINE, MigrationState, Phase
 from gateway.errors import BadRequest, Conflict
 
@@ -112,7 +112,38 @@ def test_a_refusal_names_what_is_possible_instead(phase: Phase, verb: Verb) -> N
     assert f"{verb} is not possible while migration 'm' is {phase.value}" in refused.value.message
     _, _, possible = refused.value.message.partition("possible: ")
     offered = possible.split(", ")
-    assert offered == sorted(v for p, v in TABLE if p is phase and v != "automatic-rollback")
+    assert offered == sorted(v for p, v in LEADS_TO if p is phase and v != "automatic-rollback")
+
+
+def test_only_what_would_be_accepted_is_called_possible() -> None:
+    def possible(state: MigrationState) -> list[str]:
+        with pytest.raises(Conflict) as refused:
+            carry_out(state, order("complete"), SPEC)
+        return refused.value.message.partition("possible: ")[2].split(", ")
+
+    assert possible(KILLED) == ["emergency-rollback", "restart"]
+    assert possible(DRAINING) == ["emergency-rollback", "restart", "rollback"]
+    assert "step-back" in possible(RUNNING)
+    assert "step-back" not in possible(replace(RUNNING, stage_index=0))
+
+
+@pytest.mark.parametrize("verb", ["rollback", "emergency-rollback"])
+def test_once_completed_the_way_back_is_a_new_run_and_the_refusal_says_so(verb: Verb) -> None:
+    with pytest.raises(Conflict, match=r"a new run begins at the first stage.*possible: restart$"):
+        carry_out(COMPLETED, order(verb), SPEC)
+
+
+@pytest.mark.parametrize(
+    ("state", "served"),
+    [(DRAFT, 0), (RUNNING, 5), (PAUSED, 5), (SOAKING, 98), (COMPLETED, 100), (ROLLED_BACK, 0)],
+    ids=lambda value: value.phase if isinstance(value, MigrationState) else "",
+)
+def test_the_share_is_what_the_phase_serves_less_who_is_held_back(
+    state: MigrationState, served: float
+) -> None:
+    held_back = replace(state, spec=replace(SPEC, holdback=Holdback(percent=2)))
+    assert rollout.served_percent(held_back) == served
+    assert rollout.summary(held_back)["weight_percent"] == served
 
 
 def test_only_verbs_that_must_beat_older_kills_and_snapshots_take_an_epoch() -> None:

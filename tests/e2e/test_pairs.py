@@ -27,7 +27,7 @@ from tests.support.features import (
     thinks,
     user,
 )
-from tests.support.moves import COUNT, PAIRS, Line, Lines, Pair, name_of
+from tests.support.moves import BY_CONTROL, COUNT, PAIRS, Line, Lines, Pair, name_of
 
 EVERY_PAIR = [pair for pairs in PAIRS.values() for pair in pairs]
 EVERY_FEATURE = [
@@ -135,7 +135,7 @@ def fallbacks(line: Line) -> dict[str, float]:
 
 @pytest.mark.parametrize("pair", EVERY_PAIR, ids=name_of)
 @pytest.mark.parametrize("turned_on", [False, True], ids=["default thinking", "thinking"])
-def test_a_tool_loop_that_began_on_control_ends_on_the_candidate(
+def test_a_tool_loop_changes_its_model_between_any_two_requests(
     line: Line, pair: Pair, turned_on: bool
 ) -> None:
     control, _ = pair
@@ -143,8 +143,7 @@ def test_a_tool_loop_that_began_on_control_ends_on_the_candidate(
     body = {"model": control, **PLAIN, "tools": TOOLS, **(switch if turned_on else {})}
     messages = [user("Use the get_weather tool for Oslo and for Bergen, in parallel.")]
     message = line.directly({**body, "messages": messages}).json()
-    since = line.upstream.last_seq()
-    rounds = 0
+    since, rounds = line.upstream.last_seq(), 0
     while calls := [block["id"] for block in message["content"] if block["type"] == "tool_use"]:
         rounds += 1
         results = [{"type": "tool_result", "tool_use_id": call, "content": "-3 degrees"} for call in calls]
@@ -152,9 +151,11 @@ def test_a_tool_loop_that_began_on_control_ends_on_the_candidate(
         answer = line.through({**body, "messages": messages})
         by_candidate(pair, answer)
         message = answer.json()
-    assert 1 <= rounds < 5
+        taken_back = line.through({**body, "messages": messages}, **BY_CONTROL)
+        assert taken_back.status_code == 200, taken_back.text
+    assert 2 <= rounds < 5
     assert (message["stop_reason"], text_of(message) != "") == ("end_turn", True)
-    never_edited([received(entry) for entry in line.upstream.requests(since)])
+    never_edited([received(entry) for entry in line.upstream.requests(since) if entry["model"] == pair[1]])
 
 
 def never_edited(bodies: list[Json]) -> None:

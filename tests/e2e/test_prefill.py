@@ -13,10 +13,9 @@ import pytest
 
 from tests.support.answers import Json, folded, text_of
 from tests.support.features import assistant, ends_with, user
-from tests.support.moves import MOVES, Line, Lines, Pair, name_of
+from tests.support.moves import BY_CONTROL, MOVES, Line, Lines, Pair, name_of
 
 HABITS = ["repeat", "spaced", "fenced", "continue"]
-OPERATOR = "e2e-operator-token"
 FORWARD = [pair for pairs in MOVES.values() for pair in pairs]
 
 
@@ -33,8 +32,7 @@ def line(lines: Lines, pair: Pair) -> Line:
 
 def natively(line: Line, pair: Pair, body: Json) -> Json:
     """Control's own answer."""
-    force = {"x_gateway_force_arm": "control", "x_gateway_token": OPERATOR}
-    answer = line.through({"model": pair[0], "max_tokens": 2000, **body}, **force)
+    answer = line.through({"model": pair[0], "max_tokens": 2000, **body}, **BY_CONTROL)
     assert answer.status_code == 200, answer.text
     assert answer.headers["x-gateway-served-model"] == pair[0]
     assert answer.headers["x-gateway-rewrites"] == ""

@@ -2,7 +2,7 @@
 
 import gzip
 import zlib
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import pytest
@@ -87,3 +87,12 @@ def test_a_small_body_that_decodes_to_a_huge_one_is_refused(encoding: str, pack:
 def test_an_encoding_that_nobody_knows_is_named() -> None:
     with pytest.raises(BadRequest, match="'br' is not supported here; send one of: deflate, gzip"):
         decode(b"x", "br", limit=10)
+
+
+@pytest.mark.parametrize("size", [(1 << 20) - 1, 1 << 20, (1 << 20) + 1, (1 << 20) + 258, 3 << 20])
+@pytest.mark.parametrize("encode", [zlib.compress, raw_deflate])
+def test_a_body_that_ends_near_a_piece_of_the_decoders_is_decoded_to_its_last_byte(
+    encode: Callable[[bytes], bytes], size: int
+) -> None:
+    data = b"a" * size
+    assert decode(encode(data), "deflate", limit=4 << 20) == data

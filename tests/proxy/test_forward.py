@@ -2,14 +2,13 @@
 
 import asyncio
 import gzip
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from typing import Any
 
 import pytest
 
-from gateway.core.types import LINE, Arm, MigrationState, Phase
+from gateway.core.types import Arm, Phase
 from gateway.errors import ConnectFailed
 from gateway.proxy.call import Limits
 from gateway.proxy.wire import Exchange, Origin, Wire
@@ -34,7 +33,7 @@ from tests.support.plane import (
     message,
     streaming,
 )
-from tests.support.scripted import Request, Script, answer, replying
+from tests.support.scripted import Request, Script, answer, replying, silent
 
 O55, S45 = "claude-opus-5-5", "claude-sonnet-4-5-20250929"
 AGEING = replace(SPEC, control=S45, models=(S45,))
@@ -155,9 +154,6 @@ async def test_a_candidate_that_cannot_be_reached_is_rescued_as_connect() -> Non
 
 
 async def test_a_candidate_without_a_first_byte_is_rescued_as_timeout() -> None:
-    async def silent(_: Request, writer: asyncio.StreamWriter) -> None:
-        await asyncio.get_running_loop().create_future()
-
     async with in_front_of(by_model({O46: silent, O45: FINE}), first_byte_s=0.05) as process:
         heard = await process.post(body())
         assert (heard.status, heard.headers["x-gateway-fallback"]) == (200, "timeout")
@@ -197,9 +193,6 @@ async def test_where_control_gives_no_answer_either_the_fallback_is_named_and_bo
 
 
 async def test_where_control_is_too_late_as_well_it_is_a_timeout() -> None:
-    async def silent(_: Request, writer: asyncio.StreamWriter) -> None:
-        await asyncio.get_running_loop().create_future()
-
     async with in_front_of(by_model({O46: failing(500), O45: silent}), first_byte_s=0.05) as process:
         heard = await process.post(body())
         assert (heard.status, heard.json["error"]["type"]) == (504, "timeout_error")
@@ -282,71 +275,3 @@ async def test_a_failed_stream_of_the_candidates_is_hung_up_before_control_is_as
 
     async with in_front_of(by_model({O46: errs, O45: control})) as process:
         assert (await process.post(body(stream=True))).status == 200
-
-
-# --- the kill flag ------------------------------------------------------------------------------------------
-
-
-class Overtaken(Wire):
-    """A wire with whom the world changes between assignment and sending."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(Origin.parse(url), connect_timeout_s=1, first_byte_timeout_s=1)
-        self.changes: list[MigrationState] = []
-        self.obey: Callable[[MigrationState], None]
-
-    async def send(self, *args: Any, **more: Any) -> Exchange:
-        if self.changes:
-            self.obey(self.changes.pop(0))
-        return await super().send(*args, **more)
-
-
-def overtake(process: Process, *changes: MigrationState) -> None:
-    """Let the process learn of one change per request that it is about to send."""
-    wire = process.plane.wire
-    assert isinstance(wire, Overtaken)
-    wire.changes, wire.obey = list(changes), process.obey
-
-
-async def test_an_arm_that_is_killed_before_the_first_byte_is_not_sent_to() -> None:
-    killed = replace(
-        ON_CANDIDATE, phase=Phase.rolled_back, reason="emergency", epoch=2, version=2, weight=0, evicted_run=1
-    )
-    async with in_front_of(FINE, wire=Overtaken) as process:
-        overtake(process, killed)
-        heard = await process.post(body(), x_gateway_unit="u")
-        assert heard.status == 200
-        assert process.asked == [O45]
-        assert (heard.headers["x-gateway-arm"], heard.headers["x-gateway-reason"]) == (
-            "control",
-            "killed",
-        )
-        assert process.outcomes() == {"control control ok": 1}
-        assert process.labelled("assignments_total", "reason") == {"killed": 1}
-
-
-async def test_a_drain_lets_what_was_assigned_go_on() -> None:
-    drained = replace(
-        ON_CANDIDATE, phase=Phase.rolled_back, reason="user", version=2, weight=0, draining=True
-    )
-    async with in_front_of(FINE, wire=Overtaken) as process:
-        overtake(process, drained)
-        assert (await process.post(body())).headers["x-gateway-arm"] == "candidate"
-
-
-async def test_a_new_run_in_between_is_assigned_anew() -> None:
-    restarted = replace(ON_CANDIDATE, run=2, version=2, weight=LINE)
-    async with in_front_of(FINE, wire=Overtaken) as process:
-        overtake(process, restarted)
-        assert (await process.post(body())).headers["x-gateway-arm"] == "candidate"
-        assert len(process.asked) == 1
-
-
-async def test_a_migration_that_never_settles_is_an_error_and_not_a_loop() -> None:
-    runs = [replace(ON_CANDIDATE, run=run, version=run) for run in range(2, 9)]
-    async with in_front_of(FINE, wire=Overtaken) as process:
-        overtake(process, *runs)
-        heard = await process.post(body())
-        assert (heard.status, heard.json["error"]["type"]) == (500, "api_error")
-        assert "kept changing" in heard.json["error"]["message"]
-        assert process.upstream.requests == []

@@ -60,3 +60,22 @@ def test_a_value_of_ours_cannot_end_a_header_line() -> None:
 def test_the_first_value_of_a_header_is_read_as_text() -> None:
     assert hop.get([(b"a", b" caf\xe9 "), (b"a", b"2")], b"a") == "café"
     assert hop.get([], b"a") == ""
+
+
+def test_a_value_is_the_same_text_in_utf_8_as_json_has_it_and_else_what_latin_1_makes_of_it() -> None:
+    assert hop.get([(b"x", b"jos\xc3\xa9 ")], b"x") == "jos\u00e9"
+    assert hop.get([(b"x", b"jos\xe9")], b"x") == "jos\u00e9"
+    assert hop.get([(b"y", b"1")], b"x") == ""
+
+
+def test_lines_of_one_list_are_joined() -> None:
+    lines = [(b"x", b"a, b"), (b"y", b"-"), (b"x", b"c")]
+    assert (hop.get(lines, b"x"), hop.get_list(lines, b"x"), hop.get_list(lines, b"z")) == (
+        "a, b",
+        "a, b,c",
+        "",
+    )
+
+
+def test_an_answer_is_dated_by_our_own_server() -> None:
+    assert hop.to_client([(b"Date", b"yesterday"), (b"server", b"x")], length=None) == [(b"server", b"x")]

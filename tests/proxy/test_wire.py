@@ -8,40 +8,15 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.errors import ConfigError, ConnectFailed, UpstreamBroken, UpstreamTimeout
-from gateway.proxy.body import ClientGone
-from gateway.proxy.wire import Body, Exchange, Origin, Wire
+from gateway.proxy.wire import Origin
 from tests.support.scripted import Request, answer, replying, scripted_upstream
-
-WIRES: list[Wire] = []
-
-
-def wire_to(url: str, *, connect_s: float = 2.0, first_byte_s: float = 5.0, idle_s: float = 30.0) -> Wire:
-    WIRES.append(
-        Wire(Origin.parse(url), connect_timeout_s=connect_s, first_byte_timeout_s=first_byte_s, idle_s=idle_s)
-    )
-    return WIRES[-1]
+from tests.support.wires import get, hung_up, others_run, post, wire_to
 
 
 @pytest.fixture(autouse=True)
-async def _hang_up_at_the_end() -> AsyncIterator[None]:
-    yield
-    while WIRES:
-        WIRES.pop().close()
-    await others_run()
-
-
-async def others_run() -> None:
-    """Let a reader on this loop take what was written, as a segment of its own."""
-    for _ in range(20):
-        await asyncio.sleep(0)
-
-
-async def get(wire: Wire, target: bytes = b"/v1/models") -> Exchange:
-    return await wire.send(b"GET", target, [], b"")
-
-
-async def post(wire: Wire, body: bytes | AsyncIterator[bytes]) -> Exchange:
-    return await wire.send(b"POST", b"/v1/messages?beta=true", [(b"x-odd", b"caf\xe9")], body)
+async def _wires() -> AsyncIterator[None]:
+    async with hung_up():
+        yield
 
 
 async def test_a_request_arrives_with_its_path_query_headers_and_length() -> None:
@@ -208,16 +183,6 @@ async def test_what_before_send_raises_stops_the_request_before_its_first_byte()
         assert [request.line for request in upstream.requests] == [b"GET /v1/models HTTP/1.1"]
 
 
-async def test_a_streamed_body_arrives_in_chunks() -> None:
-    async def body() -> AsyncIterator[bytes]:
-        for piece in (b"one", b"", b"two" * 50_000):
-            yield piece
-
-    async with scripted_upstream(replying(answer(b"{}"))) as upstream:
-        await (await post(wire_to(upstream.url), body())).read_all(10)
-        assert upstream.requests[0].body == b"one" + b"two" * 50_000
-
-
 async def test_an_answer_over_the_limit_is_refused() -> None:
     async with scripted_upstream(replying(answer(b"x" * 100))) as upstream:
         exchange = await get(wire_to(upstream.url))
@@ -304,70 +269,6 @@ async def test_an_answer_until_close_that_is_reset_was_cut() -> None:
         heard.set()
         with pytest.raises(UpstreamBroken, match="inside an answer"):
             await exchange.read(5)
-
-
-async def test_a_streamed_body_keeps_its_length_where_that_is_known() -> None:
-    async def body() -> AsyncIterator[bytes]:
-        yield b"one"
-        yield b"two"
-
-    async with scripted_upstream(replying(answer(b"{}"))) as upstream:
-        exchange = await wire_to(upstream.url).send(b"POST", b"/v1/files", [], body(), length=6)
-        assert await exchange.read_all(10) == b"{}"
-        assert (b"content-length", b"6") in upstream.requests[0].headers
-        assert upstream.requests[0].body == b"onetwo"
-
-
-async def test_a_streamed_body_goes_out_on_a_connection_of_its_own() -> None:
-    """It could not be sent again if an idle connection turned out to be closed."""
-
-    async def body() -> AsyncIterator[bytes]:
-        yield b"one"
-
-    async with scripted_upstream(replying(answer(b"{}"))) as upstream:
-        wire = wire_to(upstream.url)
-        contents: list[Body] = [b"{}", body(), b"{}"]
-        for content in contents:
-            await (await post(wire, content)).read_all(10)
-        assert [request.connection for request in upstream.requests] == [1, 2, 2]
-
-
-@pytest.mark.parametrize("more", [b"", b"x" * (1 << 20)])
-async def test_an_answer_before_the_end_of_the_body_is_not_waited_for(more: bytes) -> None:
-    """Whether the client is slow to send (nothing more comes) or the upstream does not read on."""
-
-    async def body() -> AsyncIterator[bytes]:
-        yield b"one"
-        while more:
-            yield more
-        await asyncio.get_running_loop().create_future()
-
-    async def early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(answer(b"no", status="413 Content Too Large"))
-        await writer.drain()
-        await heard.wait()
-        writer.transport.abort()
-
-    heard = asyncio.Event()
-    server = await asyncio.start_server(early, "127.0.0.1", 0)
-    async with server, asyncio.timeout(5):
-        wire = wire_to(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-        exchange = await post(wire, body())
-        assert (exchange.status, await exchange.read_all(10)) == (413, b"no")
-        heard.set()
-
-
-async def test_what_a_streamed_body_raises_stops_the_request() -> None:
-    async def body() -> AsyncIterator[bytes]:
-        yield b"one"
-        raise ClientGone
-
-    async with scripted_upstream(replying(answer(b"{}"))) as upstream:
-        with pytest.raises(ClientGone):
-            await post(wire_to(upstream.url), body())
-        await asyncio.wait_for(upstream.hung_up.wait(), 5)
-        assert upstream.requests == []
 
 
 async def test_connections_that_nobody_needed_for_a_while_are_closed() -> None:

@@ -7,13 +7,18 @@ import pytest
 
 from gateway.core.types import Phase
 from tests.support.eventually import eventually
-from tests.support.fleet import BOOT_S, RUNNING, Fleet, fleet_on
+from tests.support.fleet import BOOT_S, RUNNING, Fleet, Member, fleet_on
 
 
 @pytest.fixture
 async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
     async with fleet_on(tmp_path) as made:
         yield made
+
+
+def end(member: Member) -> None:
+    """What the kernel does for a process that dies: it lets go of its files."""
+    member.replica._presence.leave(forgotten=False)
 
 
 # --- acknowledgements -----------------------------------------------------------------------------
@@ -39,6 +44,38 @@ async def test_a_frozen_replica_is_named_missing_and_no_longer_once_it_is_silent
     fleet.clock.advance(61)
     await eventually(lambda: fleet.server.data.reports["a"][0].at == fleet.clock.now())
     assert (await here.replica.await_acknowledgements("m", written.order, 5)).expected == ("a",)
+
+
+async def test_a_process_of_this_disk_that_died_is_not_waited_for(fleet: Fleet) -> None:
+    here = await fleet.join("a", disk_of="shared")
+    died = fleet.member("died", disk_of="shared")
+    frozen = fleet.member("frozen", disk_of="shared")
+    elsewhere = fleet.member("elsewhere")
+    for member in (died, frozen, elsewhere):
+        await member.replica.boot(BOOT_S)
+    await eventually(lambda: len(here.replica.known_replicas()) == 4)
+    end(died)
+    assert here.replica.known_replicas() == ("a", "elsewhere", "frozen")
+    written = await fleet.write(RUNNING)
+    acks = await here.replica.await_acknowledgements("m", written.order, 0.1)
+    assert acks.missing == ("elsewhere", "frozen")
+    assert sorted(fleet.server.data.reports) == ["a", "elsewhere", "frozen"]
+
+
+async def test_a_start_takes_leave_for_whom_it_follows(fleet: Fleet) -> None:
+    died = fleet.member("died", disk_of="shared")
+    await died.replica.boot(BOOT_S)
+    end(died)
+    await fleet.join("a", disk_of="shared")
+    await eventually(lambda: sorted(fleet.server.data.reports) == ["a"])
+
+
+async def test_who_left_while_the_store_was_away_is_taken_leave_for(fleet: Fleet) -> None:
+    here, left = await fleet.join("a", disk_of="shared"), await fleet.join("b", disk_of="shared")
+    left.store.away = True
+    await left.replica.aclose()
+    await eventually(lambda: sorted(fleet.server.data.reports) == ["a"])
+    assert here.replica.known_replicas() == ("a",)
 
 
 async def test_a_replica_that_obeys_something_newer_has_acknowledged(fleet: Fleet) -> None:

@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 import httpx2
 import yaml
 
+from tests.support.samples import read_page
+
 ADMIN_TOKEN = "e2e-admin-token"
 ADMIN_TOKENS = f"root:admin:{ADMIN_TOKEN},olga:operator:e2e-operator-token,vera:viewer:e2e-viewer-token"
 REPOSITORY = Path(__file__).parents[2]
@@ -43,15 +45,22 @@ def migration(name: str, control: str, candidate: str, **more: Any) -> dict[str,
 
 
 def write_config(
-    directory: Path, upstream: str, *migrations: dict[str, Any], catalogue: Path | None = None
+    directory: Path,
+    upstream: str,
+    /,
+    *migrations: dict[str, Any],
+    catalogue: Path | None = None,
+    **sections: dict[str, Any],
 ) -> Path:
-    """Write a configuration for these migrations and return its path."""
+    """Write a configuration for these migrations and return its path; `sections` are gateway.yaml's own."""
     (directory / "migrations").mkdir(parents=True, exist_ok=True)
     for document in migrations:
         (directory / "migrations" / f"{document['name']}.yaml").write_text(yaml.safe_dump(document))
     path = directory / "gateway.yaml"
     models = catalogue or REPOSITORY / "config" / "models.yaml"
-    path.write_text(yaml.safe_dump({"upstream": {"url": upstream}, "catalogue": str(models)}))
+    document = {"catalogue": str(models), **sections}
+    document["upstream"] = {"url": upstream, **sections.get("upstream", {})}
+    path.write_text(yaml.safe_dump(document))
     return path
 
 
@@ -111,9 +120,7 @@ class Deployed:
 
     def metrics(self) -> dict[str, float]:
         """Return every sample of /metrics by its name and labels."""
-        lines = self.http.get(f"{self.url}/metrics").text.splitlines()
-        pairs = (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
-        return {name: float(value) for name, value in pairs}
+        return read_page(self.http.get(f"{self.url}/metrics").text)
 
     def workers(self) -> list[int]:
         """Return the pids of its serving processes, where there are several."""

@@ -30,6 +30,7 @@ from gateway.proxy.wire import Origin, Wire
 from gateway.store.ledger import Ledger
 from tests.support.clock import ManualClock
 from tests.support.memory_store import MemoryServer, MemoryStore
+from tests.support.samples import labelled, read_page
 from tests.support.scripted import Request, Script, Scripted, scripted_upstream
 from tests.support.upstream import shipped_catalogue
 
@@ -44,7 +45,7 @@ DEADLINE_S = 5.0
 LIMITS = Limits()
 CATALOGUE = shipped_catalogue()
 
-Headers = Mapping[str, str]
+Headers = Mapping[str, str] | Sequence[tuple[str, str]]
 
 
 @dataclass
@@ -63,6 +64,13 @@ class Heard:
     @property
     def json(self) -> Any:
         return json.loads(self.body)
+
+
+def ours(heard: Heard) -> dict[str, str]:
+    """Return the headers that the gateway added, without their prefix."""
+    return {
+        name.removeprefix("x-gateway-"): value for name, value in heard.headers.items() if "gateway" in name
+    }
 
 
 class Caller:
@@ -150,13 +158,14 @@ class Process:
         *,
         method: str = "POST",
         path: str = "/v1/messages",
-        headers: Headers | None = None,
+        headers: Headers = (),
         finished: bool = True,
     ) -> Caller:
         """Begin a request; with `finished=False` its body stays open."""
         chunks = [content] if isinstance(content, bytes) else content
         target, _, query = path.partition("?")
-        raw = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
+        given = headers.items() if isinstance(headers, Mapping) else headers
+        raw = [(name.lower().encode(), value.encode()) for name, value in given]
         if any(chunks) and not {b"content-length", b"transfer-encoding"} & {name for name, _ in raw}:
             raw.append((b"transfer-encoding", b"chunked"))
         scope = {
@@ -176,9 +185,8 @@ class Process:
 
     def metrics(self) -> dict[str, float]:
         """Return every sample by its name and labels, those at zero left out."""
-        lines = self.plane.metrics.render()[0].decode().splitlines()
-        pairs = (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
-        return {name: float(value) for name, value in pairs if float(value)}
+        samples = read_page(self.plane.metrics.render()[0].decode())
+        return {name: value for name, value in samples.items() if value}
 
     def outcomes(self) -> dict[str, float]:
         """Return what `requests_total` has: `arm served outcome` → count."""
@@ -186,16 +194,10 @@ class Process:
 
     def labelled(self, metric: str, *labels: str) -> dict[str, float]:
         """Return the samples of one metric by the values of these labels."""
-        found: dict[str, float] = {}
-        for name, value in self.metrics().items():
-            head, _, rest = name.partition("{")
-            if head == f"gateway_{metric}":
-                given = dict(pair.split("=", 1) for pair in rest.rstrip("}").split(",") if pair)
-                found[" ".join(given[label].strip('"') for label in labels)] = value
-        return found
+        return dict(labelled(self.metrics(), metric, *labels))
 
 
-def wire_to(url: str, *, first_byte_s: float = 5.0) -> Wire:
+def _wire(url: str, first_byte_s: float) -> Wire:
     """Return a wire with deadlines for tests."""
     return Wire(Origin.parse(url), connect_timeout_s=2, first_byte_timeout_s=first_byte_s)
 
@@ -221,7 +223,7 @@ async def data_path(
     ledger = Ledger(store, secret=b"fleet", clock=clock, on_error=lambda operation: None)
     plane = Plane(
         **{
-            "wire": wire(url) if wire else wire_to(url, first_byte_s=first_byte_s),
+            "wire": wire(url) if wire else _wire(url, first_byte_s),
             "table": _table(spec, state, TODAY),
             "ledger": ledger,
             "metrics": Metrics([spec.name]),

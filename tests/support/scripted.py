@@ -16,6 +16,8 @@ class Request:
     headers: list[tuple[bytes, bytes]]
     body: bytes
     connection: int
+    left: asyncio.Event
+    """The client closed this connection."""
 
 
 @dataclass
@@ -27,6 +29,8 @@ class Scripted:
     connections: int = 0
     hung_up: asyncio.Event = field(default_factory=asyncio.Event)
     """A client closed its connection."""
+    close: Callable[[], None] = lambda: None
+    """Take no more connections."""
 
 
 @asynccontextmanager
@@ -38,6 +42,7 @@ async def scripted_upstream(script: Script) -> AsyncIterator[Scripted]:
     serving: set[asyncio.Task[None] | None] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert isinstance(reader, _Reader)
         serving.add(asyncio.current_task())
         upstream.connections += 1
         number = upstream.connections
@@ -53,7 +58,11 @@ async def scripted_upstream(script: Script) -> AsyncIterator[Scripted]:
             upstream.hung_up.set()
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    def connection() -> asyncio.StreamReaderProtocol:
+        return asyncio.StreamReaderProtocol(_Reader(upstream.hung_up), serve)
+
+    server = await asyncio.get_running_loop().create_server(connection, "127.0.0.1", 0)
+    upstream.close = server.close
     upstream.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield upstream
@@ -66,7 +75,21 @@ async def scripted_upstream(script: Script) -> AsyncIterator[Scripted]:
             await asyncio.wait(running)
 
 
-async def _read_request(reader: asyncio.StreamReader, number: int) -> Request | None:
+class _Reader(asyncio.StreamReader):
+    """Tells that the client left even while nobody reads."""
+
+    def __init__(self, hung_up: asyncio.Event) -> None:
+        super().__init__()
+        self.left = asyncio.Event()
+        self._hung_up = hung_up
+
+    def feed_eof(self) -> None:
+        super().feed_eof()
+        self.left.set()
+        self._hung_up.set()
+
+
+async def _read_request(reader: _Reader, number: int) -> Request | None:
     line = await reader.readline()
     if not line:
         return None
@@ -83,7 +106,7 @@ async def _read_request(reader: asyncio.StreamReader, number: int) -> Request | 
         await reader.readline()
     else:
         body = await reader.readexactly(int(framing.get(b"content-length", b"0")))
-    return Request(line.rstrip(b"\r\n"), headers, body, number)
+    return Request(line.rstrip(b"\r\n"), headers, body, number, reader.left)
 
 
 def answer(
@@ -102,3 +125,8 @@ def replying(raw: bytes) -> Script:
         await writer.drain()
 
     return script
+
+
+async def silent(request: Request, _: asyncio.StreamWriter) -> None:
+    """Say nothing until the client leaves."""
+    await request.left.wait()

@@ -1,0 +1,98 @@
+"""Which migration governs a requested model, and by whose words: the file's or the run's own copy."""
+
+from dataclasses import replace
+from datetime import date
+
+import pytest
+
+from gateway.core.spec import Lists, MigrationSpec
+from gateway.core.types import Arm, MigrationState, Phase
+from gateway.proxy.table import Table, build
+from tests.support.plane import CATALOGUE, O45, O46, SPEC, TODAY
+
+FILE = replace(SPEC, candidate="claude-opus-5", lists=Lists(allow_users=("file",)))
+S45 = "claude-sonnet-4-5-20250929"
+
+
+def state(phase: Phase, **fields: object) -> MigrationState:
+    return replace(MigrationState("m", phase=phase, run=1, version=1, spec=SPEC), **fields)  # type: ignore[arg-type]
+
+
+def table(*specs: MigrationSpec, states: tuple[MigrationState, ...] = (), today: date = TODAY) -> Table:
+    return build(specs, {each.name: each for each in states}, CATALOGUE, today)
+
+
+def test_exactly_the_listed_ids_are_governed() -> None:
+    built = table(SPEC)
+    assert [built.find(model) is not None for model in (O45, "claude-opus-4-5", O46, "claude-opus", "")] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_a_run_goes_by_its_own_copy_and_a_draft_by_the_file(phase: Phase) -> None:
+    governed = table(FILE, states=(state(phase),)).find(O45)
+    assert governed is not None
+    expected = FILE if phase is Phase.draft else SPEC
+    assert governed.model_id(Arm.candidate) == expected.candidate
+
+
+@pytest.mark.parametrize(
+    ("phase", "governs"),
+    [
+        (Phase.draft, False),
+        (Phase.running, True),
+        (Phase.paused, True),
+        (Phase.soaking, True),
+        (Phase.completed, False),
+        (Phase.rolled_back, False),
+    ],
+)
+def test_without_its_file_only_a_migration_in_progress_governs(phase: Phase, governs: bool) -> None:
+    assert (table(states=(state(phase),)).find(O45) is not None) is governs
+
+
+def test_a_file_that_nobody_has_started_governs_with_nothing_served() -> None:
+    governed = table(FILE).find(O45)
+    assert governed is not None
+    assert (governed.state.phase, governed.state.run) == (Phase.draft, 0)
+
+
+def test_lists_that_were_set_win_over_the_files() -> None:
+    set_lists = Lists(deny_users=("api",))
+    for given, expected in ((None, Lists()), (set_lists, set_lists)):
+        governed = table(FILE, states=(state(Phase.running, lists=given),)).find(O45)
+        assert governed is not None
+        assert governed.lists == expected
+
+
+def test_an_arm_has_its_row_and_its_configured_id() -> None:
+    alias = replace(SPEC, control="claude-opus-4-5")
+    governed = table(alias).find(O45)
+    assert governed is not None
+    assert (governed.model(Arm.control).id, governed.model_id(Arm.control)) == (O45, "claude-opus-4-5")
+    assert (governed.model(Arm.candidate).id, governed.model_id(Arm.candidate)) == (O46, O46)
+
+
+def test_a_model_that_the_catalogue_lost_is_not_governed() -> None:
+    lost = state(Phase.running, spec=replace(SPEC, candidate="claude-opus-0"))
+    assert table(SPEC, states=(lost,)).find(O45) is None
+
+
+@pytest.mark.parametrize(
+    ("control", "today", "rescues"),
+    [
+        (O45, date(2099, 1, 1), True),
+        (S45, date(2026, 11, 29), True),
+        (S45, date(2026, 11, 30), False),
+        ("claude-opus-4-20250514", date(2020, 1, 1), False),
+    ],
+)
+def test_control_rescues_until_the_day_it_retires(control: str, today: date, rescues: bool) -> None:
+    governed = table(replace(SPEC, control=control, models=(control,)), today=today).find(control)
+    assert governed is not None
+    assert governed.rescues is rescues
