@@ -270,7 +270,8 @@ def test_a_thread_goes_on_while_the_weight_moves_and_begins_on_the_candidate_in_
 
 def fallbacks(gateway: Deployed) -> dict[str, float]:
     """What was booked against the candidate."""
-    return {name: n for name, n in gateway.metrics().items() if name.startswith("gateway_fallbacks_total{")}
+    counted = gateway.metrics().items()
+    return {name: n for name, n in counted if name.startswith("gateway_fallbacks_total{") and n}
 
 
 # --- models and batches -------------------------------------------------------------------------------------
