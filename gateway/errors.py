@@ -8,6 +8,8 @@
     ├── Conflict                    409  conflict_error
     │   └── StaleWrite              409  conflict_error     somebody wrote first
     ├── TooLarge                    413  request_too_large
+    │   └── HeadTooLarge            431  request_too_large
+    ├── TooSlow                     408  timeout_error      the client stopped in the middle of its request
     ├── Unavailable                 503  overloaded_error   draining, no store for a write
     │   └── StoreUnavailable        503  overloaded_error
     ├── UpstreamError               502  api_error
@@ -79,6 +81,19 @@ class TooLarge(GatewayError):
 
     status = 413
     kind = "request_too_large"
+
+
+class HeadTooLarge(TooLarge):
+    """The request line and headers are over the limit."""
+
+    status = 431
+
+
+class TooSlow(GatewayError):
+    """The client did not go on with its request in time."""
+
+    status = 408
+    kind = "timeout_error"
 
 
 class Unavailable(GatewayError):

@@ -6,7 +6,6 @@ said is put there for them.
 """
 
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -19,26 +18,30 @@ from typing import Annotated, Any
 import typer
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
 
 from gateway import __version__, logs
 from gateway.cli import view
+from gateway.cli.edge import Edge
+from gateway.cli.workers import Workers, metrics_directory
 from gateway.config import Config, load
 from gateway.core.address import shown
 from gateway.errors import ConfigError, GatewayError
 from gateway.metrics import share
+from gateway.proxy.wire import Origin
 from gateway.settings import Settings
+from gateway.store.factory import make_store
 from gateway.tasks import SystemClock
 
 KEEP_ALIVE_S = 75
 """Longer than clients and load balancers keep idle connections, so that they are the ones who close."""
 
 GATEWAY: Mapping[str, Any] = {
+    "http": Edge,
     "factory": True,
     "lifespan": "on",
     "date_header": False,  # the upstream's travels with its answer
 }
-SIMULATOR: Mapping[str, Any] = {"lifespan": "off", "timeout_graceful_shutdown": 1}
+SIMULATOR: Mapping[str, Any] = {"http": "httptools", "lifespan": "off", "timeout_graceful_shutdown": 1}
 
 ConfigFile = Annotated[
     Path | None,
@@ -71,6 +74,7 @@ def serve(
     settings = Settings.load()
     documents = load(settings.config)
     _prepare(settings.data_dir)
+    _rehearse(settings, documents)
     logs.configure(settings.log_level, settings.log_format)
     with bound(settings.host, settings.port) as listener, _shared_metrics(settings):
         view.console().print(_start_block(settings, documents, url_of(listener)))
@@ -122,7 +126,6 @@ def run(
     config = uvicorn.Config(
         app,
         workers=workers,
-        http="httptools",
         loop="auto",  # uvloop wherever it exists
         ws="none",
         log_config=None,
@@ -138,9 +141,9 @@ def run(
 
 
 def _run_workers(config: uvicorn.Config, listener: socket.socket) -> bool:
-    supervisor = Multiprocess(config, sockets=[listener])
+    supervisor = Workers(config, listener)
     supervisor.run()
-    return all(process.exitcode != STARTUP_FAILURE for process in supervisor.processes)
+    return not supervisor.failed
 
 
 def _run_here(config: uvicorn.Config, listener: socket.socket) -> bool:
@@ -201,6 +204,12 @@ def _prepare(data_dir: Path) -> None:
         raise ConfigError(f"GATEWAY_DATA_DIR: {data_dir} cannot be written to: {error.strerror}") from None
 
 
+def _rehearse(settings: Settings, documents: Config) -> None:
+    """Make what may turn out to be impossible; raises ConfigError here, and not in every worker."""
+    make_store(settings.store_url.get_secret_value(), clock=SystemClock())
+    Origin.parse(settings.upstream_url or documents.upstream_url)
+
+
 @contextmanager
 def _shared_metrics(settings: Settings) -> Iterator[None]:
     """Let workers count in one directory of this `serve`, made before they start and removed after they
@@ -208,12 +217,9 @@ def _shared_metrics(settings: Settings) -> Iterator[None]:
     if settings.workers == 1:
         yield
         return
-    directory = Path(tempfile.mkdtemp(prefix="metrics-", dir=settings.data_dir))
-    try:
+    with metrics_directory(settings.data_dir) as directory:
         os.environ.update(share(directory))
         yield
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _start_block(settings: Settings, documents: Config, url: str) -> Any:

@@ -130,6 +130,10 @@ def test_addresses_are_written_as_clients_need_them() -> None:
         ({"GATEWAY_STORE_URL": "redis://:secret-key@h:notaport"}, "GATEWAY_STORE_URL: should be redis://"),
         ({"GATEWAY_STORE_URL": "redis://:a/secret-key@h:1/0"}, "percent-encoded"),
         ({"GATEWAY_DATA_DIR": "/dev/null/data"}, "GATEWAY_DATA_DIR: /dev/null/data cannot be written to"),
+        (
+            {"GATEWAY_STORE_URL": "sqlite:///:memory:", "GATEWAY_WORKERS": "2"},
+            "GATEWAY_STORE_URL",
+        ),
         ({"GATEWAY_UPSTREAM_API_KEY": "secret-key", "GATEWAY_HOST": "0.0.0.0"}, "GATEWAY_CLIENT_KEYS"),
     ],
 )

@@ -60,6 +60,7 @@ def raw_deflate(data: bytes) -> bytes:
         ("identity", TEXT),
         ("gzip, zstd", zstandard.compress(gzip.compress(TEXT, mtime=0))),
     ],
+    ids=["gzip", "upper", "members", "zlib", "raw", "zstd", "identity", "both"],
 )
 def test_a_compressed_body_is_decoded(encoding: str, body: bytes) -> None:
     assert decode(body, encoding, limit=1 << 20) == TEXT
@@ -73,7 +74,7 @@ def test_a_body_that_is_not_what_it_says_is_a_bad_request(encoding: str) -> None
 
 def test_a_body_cut_short_is_a_bad_request() -> None:
     with pytest.raises(BadRequest):
-        decode(gzip.compress(TEXT)[:-20], "gzip", limit=1 << 20)
+        decode(gzip.compress(TEXT, mtime=0)[:-20], "gzip", limit=1 << 20)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ SOURCES = ("gateway", "tests", "bench", "deploy")
 
 OWNERS: Mapping[str, tuple[str, ...]] = {
     "fastapi": ("gateway/control/api.py", "gateway/app.py", "gateway/simulator/app.py"),
-    "httptools": ("gateway/proxy/wire.py",),
+    "httptools": ("gateway/proxy/wire.py", "gateway/cli/edge.py"),
     "httpx2": ("gateway/evals/*", "gateway/control/notify.py", "gateway/cli/*", "gateway/demo/*"),
     "msgspec": ("gateway/compat/*", "gateway/core/types.py"),
     "prometheus_client": ("gateway/metrics.py",),
