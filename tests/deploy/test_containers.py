@@ -361,6 +361,7 @@ def demo(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack
     with stack(tree, directory, *services, GATEWAY_UPSTREAM_URL="http://simulator:8090") as running:
         yield running
     assert contents(tree) == before, "something was written outside of the volumes"
+    assert {path.name for name in OURS for path in (directory / name).iterdir()} == {"data"}
 
 
 def contents(tree: Path) -> dict[str, int]:

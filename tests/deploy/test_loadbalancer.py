@@ -4,16 +4,19 @@ import asyncio
 import re
 import signal
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from gateway.errors import ConnectFailed
 from gateway.proxy.wire import Exchange, Headers, Origin, Wire
 from tests.support.deploy import REPOSITORY, free_port
-from tests.support.long_stream import LongStream
+from tests.support.eventually import others
+from tests.support.held import pause
+from tests.support.long_stream import MARGIN_S, TEN_MINUTES_S, LongStream
 from tests.support.name_server import name_server
 from tests.support.relay import CERTIFICATE
 from tests.support.stack import Stack
@@ -35,9 +38,19 @@ class Balanced:
     one: Standin
     two: Standin
     wire: Wire
+    _exchanges: list[Exchange] = field(default_factory=list)
 
     async def ask(self, path: bytes = b"/v1/models", method: bytes = b"GET", body: bytes = b"") -> Exchange:
-        return await asyncio.wait_for(self.wire.send(method, path, KEY, body), SOON_S)
+        exchange = await asyncio.wait_for(self.wire.send(method, path, KEY, body), SOON_S)
+        self._exchanges.append(exchange)
+        return exchange
+
+    async def close(self) -> None:
+        """Leave no connection behind."""
+        for exchange in self._exchanges:
+            exchange.close()
+        self.wire.close()
+        await others()
 
     async def text(self, path: bytes = b"/v1/models") -> tuple[int, str]:
         exchange = await self.ask(path)
@@ -46,15 +59,27 @@ class Balanced:
     async def used(self, gateways: int) -> None:
         await asyncio.to_thread(self.stack.until_used, gateways)
 
-    async def refuses(self) -> None:
-        """Wait until nobody listens."""
+    async def says(self, path: bytes = b"/none") -> str | None:
+        """Return what a new connection is answered, None where it is refused."""
+        wire = Wire(self.wire.origin, connect_timeout_s=5, first_byte_timeout_s=SOON_S)
+        try:
+            exchange = await wire.send(b"GET", path, [(b"connection", b"close")], b"")
+            return (await exchange.read_all(MIB)).decode()
+        except ConnectFailed:
+            return None
+        finally:
+            wire.close()
+
+    async def until_told(self, number: signal.Signals, heeded: Callable[[str | None], bool]) -> None:
+        """Signal the load balancer until what it says shows it: so soon after its start, while the master
+        takes its place over the worker, a signal may be lost."""
         async with asyncio.timeout(SOON_S):
             while True:
-                try:
-                    _, writer = await asyncio.open_connection(self.wire.origin.host, self.wire.origin.port)
-                except ConnectionRefusedError:
-                    return
-                writer.close()
+                self.stack.processes["loadbalancer"].send_signal(number)
+                for _ in range(20):
+                    if heeded(await self.says()):
+                        return
+                    await pause(asyncio.Event(), 0.1)
 
 
 @asynccontextmanager
@@ -67,9 +92,9 @@ async def balanced(tree: Path, directory: Path) -> AsyncIterator[Balanced]:
         wire = Wire(origin, connect_timeout_s=5, first_byte_timeout_s=SOON_S)
         try:
             await asyncio.to_thread(stack.until_used, 2)
-            yield Balanced(stack, one, two, wire)
+            yield (fleet := Balanced(stack, one, two, wire))
+            await fleet.close()
         finally:
-            wire.close()
             stack.end()
 
 
@@ -115,7 +140,7 @@ async def test_uploads_of_any_size_are_passed_on_while_they_arrive(fleet: Balanc
 
     fleet.one.behave = fleet.two.behave = take
     exchange = await fleet.wire.send(b"POST", b"/v1/files", KEY, pieces())
-    assert exchange.status == 200
+    assert (exchange.status, await exchange.read_all(MIB)) == (200, b"")
     assert received == b"".join(bytes([number]) * MIB for number in range(UPLOAD // MIB))
 
 
@@ -237,17 +262,7 @@ async def test_a_changed_file_is_taken_over_without_cutting_a_stream(fleet: Bala
     assert await part(exchange) == b"first"
     file = fleet.stack.directory / "haproxy.cfg"
     file.write_text(file.read_text().replace("only /v1/ is served here", "changed"))
-    fleet.stack.processes["loadbalancer"].send_signal(signal.SIGUSR2)
-
-    async def changed() -> bool:
-        exchange = await Wire(fleet.wire.origin, connect_timeout_s=5, first_byte_timeout_s=5).send(
-            b"GET", b"/", [(b"connection", b"close")], b""
-        )
-        return b"changed" in await exchange.read_all(MIB)
-
-    async with asyncio.timeout(SOON_S):
-        while not await changed():
-            pass
+    await fleet.until_told(signal.SIGUSR2, lambda said: "changed" in (said or ""))
     stream.go_on.set()
     assert await part(exchange) == b"second"
     stream.end.set()
@@ -260,8 +275,8 @@ async def test_told_to_stop_it_lets_streams_finish(fleet: Balanced) -> None:
     exchange = await fleet.ask()
     assert await part(exchange) == b"first"
     process = fleet.stack.processes["loadbalancer"]
-    process.send_signal(signal.Signals[fleet.stack.compose.services["loadbalancer"]["stop_signal"]])
-    await fleet.refuses()
+    asked = signal.Signals[fleet.stack.compose.services["loadbalancer"]["stop_signal"]]
+    await fleet.until_told(asked, lambda said: said is None)
     stream.go_on.set()
     assert await part(exchange) == b"second"
     stream.end.set()
@@ -295,6 +310,7 @@ async def test_tls_as_the_guide_has_it(tree: Path, tmp_path: Path) -> None:
             stream.go_on.set()
             stream.end.set()
             assert (await exchange.read_all(MIB)).endswith(b"last")
+            wire.close()
         finally:
             stack.end()
 
@@ -302,11 +318,12 @@ async def test_tls_as_the_guide_has_it(tree: Path, tmp_path: Path) -> None:
 # --- ten minutes ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.timeout(TEN_MINUTES_S + 2 * MARGIN_S)
 def test_a_stream_of_ten_minutes_and_an_answer_that_takes_as_long_pass(long_stream: LongStream) -> None:
     """It runs beside all other tests of the deployment, from their beginning; LONG_STREAM_S shortens it."""
     found = long_stream.result()
     assert found.lasted_s >= found.asked_for_s
-    assert found.first_event_after_s < 2
+    assert found.first_event_after_s < 5
     assert found.whole
     assert found.pings >= found.asked_for_s // 15 - 1
     assert found.longest_silence_s < 25

@@ -34,9 +34,10 @@ class Standin:
         """Listen no more and end every connection."""
         if self._server is not None:
             self._server.close()
-        for task in self._serving:
-            if task is not None:
-                task.cancel()
+        serving = [task for task in self._serving if task is not None]
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._serving.add(asyncio.current_task())
