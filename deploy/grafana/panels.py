@@ -22,6 +22,7 @@ BLUE, ORANGE, GREEN, YELLOW, RED, PURPLE, GREY = (
 )  # fmt: skip
 
 ARMS = {"control": BLUE, "candidate": ORANGE}
+NAMELESS = {"legend": True, "tooltip": True, "viz": False}
 LOUD = [(None, GREEN), (1, RED)]
 """Thresholds of what should be zero."""
 
@@ -42,7 +43,7 @@ def one_of(metric: str, selector: str, label: str, codes: Mapping[str, int]) -> 
 
 
 def or_none(expr: str, label: str) -> str:
-    """Return the expression, or one zero called `none` where it yields nothing at all."""
+    """Return the expression, or a zero called `none` where it yields nothing; `lines` hides that name."""
     return f'{expr} or on () label_replace(vector(0), "{label}", "none", "", "")'
 
 
@@ -110,7 +111,10 @@ def lines(
         },
         "tooltip": {"mode": "multi", "sort": "desc"},
     }
-    return _panel("timeseries", title, description, queries, defaults=defaults, rules=rules, options=options)
+    everywhere = [*rules, _override("byName", "none", {"custom.hideFrom": NAMELESS})]
+    return _panel(
+        "timeseries", title, description, queries, defaults=defaults, rules=everywhere, options=options
+    )
 
 
 def stat(

@@ -61,6 +61,8 @@ class Look:
     name: str
     color: str
     dashed: bool
+    named: bool = True
+    """Stands in the legend."""
 
 
 def sketch(canvas: Canvas, panel: Mapping[str, Any], series: Sequence[Series], frame: Frame) -> None:
@@ -189,6 +191,8 @@ def _legend(
     rows: list[list[tuple[Look, str]]] = [[]]
     x = left
     for look, each in zip(styles, series, strict=True):
+        if not look.named:
+            continue
         number = spoken(each.last, unit)
         width = canvas.width_of(f"{look.name} {number}", 11) + 34
         if rows[-1] and x + width > right:
@@ -210,7 +214,7 @@ def looks(panel: Mapping[str, Any], series: Sequence[Series]) -> list[Look]:
     """Return how each series is drawn: the rules of the panel over the palette, in the panel's order."""
     styles = []
     for index, each in enumerate(series):
-        name, color, dashed = each.name, PALETTE[index % len(PALETTE)], False
+        name, color, dashed, named = each.name, PALETTE[index % len(PALETTE)], False, True
         for rule in panel["fieldConfig"]["overrides"]:
             if not _matches(rule["matcher"], each.name):
                 continue
@@ -218,7 +222,8 @@ def looks(panel: Mapping[str, Any], series: Sequence[Series]) -> list[Look]:
             color = settings.get("color", {}).get("fixedColor", color)
             dashed = dashed or "custom.lineStyle" in settings
             name = settings.get("displayName", name)
-        styles.append(Look(name, color, dashed))
+            named = named and not settings.get("custom.hideFrom", {}).get("legend", False)
+        styles.append(Look(name, color, dashed, named))
     return styles
 
 

@@ -149,11 +149,13 @@ def watched(
     stages: Sequence[Mapping[str, Any]] = STAGES,
     breakers: Mapping[str, Any] = IN_A_HURRY,
     retires_in_days: int = 20,
+    every_s: int = 1,
+    hurry: int = 20,
 ) -> Iterator[Watched]:
     """Run it all until the block ends; every part is up and talks when this yields.
 
     `speed` is the simulator's, `at_once` the number of conversations at each gateway; control's model ends
-    after so many days.
+    after so many days. `every_s` and `hurry` are Prometheus's.
     """
     catalogue = _catalogue(directory, retires_in_days)
     more = {"match": {"models": [REQUESTED, CONTROL]}, "gates": {"breaker": breakers}, "stages": stages}
@@ -166,7 +168,9 @@ def watched(
         with ThreadPoolExecutor() as together:
             gateways = list(together.map(stack.enter_context, starting))
         addresses = [gateway.url.removeprefix("http://") for gateway in gateways]
-        watcher = stack.enter_context(prometheus(directory / "prometheus", addresses))
+        watcher = stack.enter_context(
+            prometheus(directory / "prometheus", addresses, every_s=every_s, hurry=hurry)
+        )
         began_at = time.time()
         talk = Talk([gateway.url for gateway in gateways], load_catalogue(catalogue), at_once=at_once)
         stack.callback(talk.stop)

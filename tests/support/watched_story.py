@@ -7,6 +7,7 @@ little at first, until the gateway rolls it back. What Prometheus saw of it beco
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from deploy.grafana.picture import Answers, save
 from tests.support.deploy import REPOSITORY, eventually
@@ -26,13 +27,12 @@ MINUTE_S = 60.0
 
 def main() -> None:
     """Live through it and draw it."""
-    with (
-        tempfile.TemporaryDirectory() as directory,
-        watched(Path(directory), speed=4, at_once=5, stages=STAGES, breakers={}, retires_in_days=50) as world,
-    ):
-        live(world)
-        answers = Answers(world.prometheus.url, world.began_at, time.time())
-        save(answers, NAME, REPOSITORY / "docs" / "images")
+    with tempfile.TemporaryDirectory() as directory:
+        as_it_is: dict[str, Any] = {"breakers": {}, "hurry": 1, "every_s": 2, "retires_in_days": 50}
+        with watched(Path(directory), speed=4, at_once=5, stages=STAGES, **as_it_is) as world:
+            live(world)
+            answers = Answers(world.prometheus.url, world.began_at, time.time())
+            save(answers, NAME, REPOSITORY / "docs" / "images")
 
 
 def live(world: Watched) -> None:
