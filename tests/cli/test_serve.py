@@ -74,8 +74,9 @@ def test_serve_answers_where_it_says_and_ends_when_asked(tmp_path: Path) -> None
 @pytest.mark.parametrize("who", ["hunter2", ":hunter2", "user:hun%2Fter2"])
 def test_what_serve_says_at_its_start_holds_no_password(tmp_path: Path, who: str) -> None:
     env = environment(tmp_path, GATEWAY_STORE_URL=f"redis://{who}@127.0.0.1:1/0")
-    with server("serve", "--port", "0", env=env, cwd=tmp_path) as (process, _):
+    with server("serve", "--port", "0", env=env, cwd=tmp_path) as (process, first):
         assert process.stdout is not None
+        assert get(f"{address(first)}/healthz").text == "ok\n"
         said = next(line for line in process.stdout if line.startswith("store"))
         assert said.split() == ["store", "redis://127.0.0.1:1/0"]
         assert ended(process) == 0

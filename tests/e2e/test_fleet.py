@@ -125,6 +125,7 @@ async def test_without_redis_nothing_fails_no_arm_changes_and_the_fleet_heals_by
     async with load(fleet.urls, model=CONTROL) as crowd:
         await crowd.until(600)
         before = crowd.arms()
+        assert {len(arms) for arms in before.values()} == {1}, "every replica says the same of a unit"
         killed_at = time.time()
         fleet.redis.kill()
         await crowd.until(600)

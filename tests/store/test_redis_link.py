@@ -9,6 +9,7 @@ import pytest
 
 from gateway.errors import StoreUnavailable
 from gateway.store.redis_link import Commands, RedisLink
+from tests.support.eventually import eventually
 from tests.support.redis_server import RedisServer
 from tests.support.relay import CERTIFICATE, Relay
 
@@ -96,7 +97,7 @@ async def test_connections_to_a_server_that_became_a_replica_are_given_up(redis:
             with pytest.raises(StoreUnavailable, match="read only"):
                 async with link.asking() as commands:
                     await commands.set("key", "value")
-            assert len(client.client_list(_type="normal")) == 1
+            await eventually(lambda: len(client.client_list(_type="normal")) == 1)
             client.slaveof()
         async with link.asking() as commands:
             await commands.set("key", "value")

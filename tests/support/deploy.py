@@ -179,6 +179,7 @@ def deployed(
         "GATEWAY_DATA_DIR": str(directory / "data"),
         "GATEWAY_STORE_URL": store_url or f"sqlite:///{directory}/data/gateway.db",
         "GATEWAY_ADMIN_TOKENS": ADMIN_TOKENS,
+        "COLUMNS": "400",
         **(env or {}),
     }
     command = [str(GATEWAY), "serve", "--config", str(config), "--port", str(port), "--workers", str(workers)]
