@@ -131,6 +131,19 @@ async def test_the_metrics_page_shows_the_build_and_the_migration(tmp_path: Path
     assert "gateway_build_info{" in page.body.decode()
 
 
+async def test_the_metrics_page_shows_when_models_end_and_what_the_run_asks_for(tmp_path: Path) -> None:
+    write_config(tmp_path, "http://127.0.0.1:9", migration("m", SONNET, CANDIDATE))
+    async with living(made(tmp_path)) as app:
+        await call(app, "POST", "/admin/migrations/m/actions/start", body=b"{}", headers=TOKEN)
+        page = (await call(app, "GET", "/metrics")).body.decode().splitlines()
+    ends = datetime(2026, 11, 30, tzinfo=UTC).timestamp()
+    samples = dict(line.rsplit(" ", 1) for line in page if not line.startswith("#"))
+    assert float(samples['gateway_model_retires_timestamp_seconds{arm="control",migration="m"}']) == ends
+    assert samples['gateway_model_retires_timestamp_seconds{arm="candidate",migration="m"}'] == "+Inf"
+    assert samples['gateway_gate_limit{gate="error_rate",migration="m"}'] == "0.05"
+    assert float(samples['gateway_stage_entered_timestamp_seconds{migration="m"}']) > 0
+
+
 async def test_a_request_is_served_by_the_arm_that_the_api_has_just_set(tmp_path: Path) -> None:
     async with (
         scripted_upstream(replying(answer(REPLY))) as upstream,

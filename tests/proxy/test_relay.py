@@ -82,6 +82,18 @@ async def test_events_go_out_as_they_arrive() -> None:
         assert (await caller.answer()).body == sent
 
 
+async def test_a_stream_is_counted_while_it_lasts() -> None:
+    upstream = Paced()
+    async with in_front_of(upstream) as process:
+        caller = process.call(body(stream=True))
+        upstream.say(START)
+        await caller.until(ending_with(START))
+        assert process.metrics()["gateway_streams"] == 1
+        upstream.say(TEXT, END, b"")
+        await caller.answer()
+        assert "gateway_streams" not in process.metrics()
+
+
 async def test_a_ping_goes_out_after_silence_and_never_inside_an_event() -> None:
     upstream = Paced()
     async with in_front_of(upstream, limits=Limits(ping_after_s=0.02)) as process:
