@@ -79,7 +79,8 @@ class Canvas:
         small = self._image.resize(
             (self._image.width // SCALE, self._image.height // SCALE), Image.Resampling.LANCZOS
         )
-        small.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
+        few = small.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=2, dither=Image.Dither.NONE)
+        few.save(path, optimize=True)
 
     def _font(self, size: int, bold: bool) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
         if (size, bold) not in self._fonts:

@@ -293,7 +293,5 @@ def _ceiling(value: float) -> float:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
     return next(
-        power * step
-        for step in (1, 1.2, 1.6, 2, 2.4, 3, 4, 5, 6, 8, 10)
-        if power * step >= value * 1.05 or step == 10
+        power * step for step in (1.2, 1.6, 2, 2.4, 3, 4, 5, 6, 8, 10, 12) if power * step >= 1.05 * value
     )
