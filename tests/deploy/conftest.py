@@ -1,5 +1,6 @@
 """What the tests of the deployment share: the image's contents, and a stream that outlasts them all."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,12 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def long_stream(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> LongStream:
+def long_stream(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LongStream]:
     """The stream, which runs from here on."""
     stream = LongStream(tree, tmp_path_factory.mktemp("long-stream"))
     stream.start()
-    return stream
+    yield stream
+    stream.end()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -72,6 +72,7 @@ class LongStream:
         self._tree = tree
         self._directory = directory
         self._lived: Lived | BaseException | None = None
+        self._deployed: Stack | None = None
         self._thread = threading.Thread(target=self._run, name="long-stream", daemon=True)
 
     def start(self) -> None:
@@ -85,6 +86,12 @@ class LongStream:
         assert self._lived is not None, f"the stream still runs after {self.seconds + MARGIN_S:g} s"
         return self._lived
 
+    def end(self) -> None:
+        """Leave nothing running, although nobody has waited for the result."""
+        if self._deployed is not None:
+            self._deployed.end()
+        self._thread.join(MARGIN_S)
+
     def _run(self) -> None:
         try:
             self._lived = asyncio.run(self._live())
@@ -95,9 +102,9 @@ class LongStream:
         async with scripted_upstream(self._say) as upstream:
             services = ("redis", "gateway-1", "gateway-2", "loadbalancer")
             running = stack(self._tree, self._directory, *services, GATEWAY_UPSTREAM_URL=upstream.url)
-            deployed = await asyncio.to_thread(running.__enter__)
+            self._deployed = await asyncio.to_thread(running.__enter__)
             try:
-                return await self._listen(deployed)
+                return await self._listen(self._deployed)
             finally:
                 await asyncio.to_thread(running.__exit__, None, None, None)
 
@@ -113,18 +120,22 @@ class LongStream:
     async def _listen(self, deployed: Stack) -> Lived:
         origin = Origin.parse(deployed.url("loadbalancer:8080"))
         wire = Wire(origin, connect_timeout_s=5, first_byte_timeout_s=self.seconds + MARGIN_S)
-        silent = asyncio.get_running_loop().create_task(_ask(wire))
+        silent = asyncio.get_running_loop().create_task(_ask(wire), name="silent")
         clock = asyncio.get_running_loop().time
         began = heard = clock()
-        exchange = await wire.send(b"POST", b"/v1/messages", HEADERS, to_json({**ASKED, "stream": True}))
         said, first_s, silence_s = b"", 0.0, 0.0
-        while part := await exchange.read():
-            first_s = first_s or clock() - began
-            silence_s, heard = max(silence_s, clock() - heard), clock()
-            said += part
-        lasted_s = clock() - began
-        status, took_s = await silent
-        wire.close()
+        try:
+            body = to_json({**ASKED, "stream": True})
+            exchange = await wire.send(b"POST", b"/v1/messages", HEADERS, body)
+            while part := await exchange.read():
+                first_s = first_s or clock() - began
+                silence_s, heard = max(silence_s, clock() - heard), clock()
+                said += part
+            lasted_s = clock() - began
+            status, took_s = await silent
+        finally:
+            silent.cancel()
+            wire.close()
         return Lived(
             asked_for_s=self.seconds,
             lasted_s=lasted_s,
