@@ -325,6 +325,6 @@ def test_a_stream_of_ten_minutes_and_an_answer_that_takes_as_long_pass(long_stre
     assert found.lasted_s >= found.asked_for_s
     assert found.first_event_after_s < 5
     assert found.whole
-    assert found.pings >= found.asked_for_s // 15 - 1
+    assert found.pings >= found.asked_for_s // 15 - 3  # the word and the end take the place of some
     assert found.longest_silence_s < 25
     assert (found.silent_status, found.silent_took_s >= found.asked_for_s - 10) == (200, True)

@@ -31,6 +31,11 @@ BEGINNING: list[dict[str, Any]] = [
     },
     {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
 ]  # fmt: skip
+WORD: dict[str, Any] = {
+    "type": "content_block_delta",
+    "index": 0,
+    "delta": {"type": "text_delta", "text": "Hello"},
+}
 END: list[dict[str, Any]] = [
     {"type": "content_block_stop", "index": 0},
     {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 5}},
@@ -113,8 +118,11 @@ class LongStream:
             await _after(self.seconds - 10)
             writer.write(answer(to_json(MESSAGE)))
             return
+        # One word half-way: an upstream that says nothing at all for ten minutes is given up, and rightly.
         writer.write(STREAM_HEAD + events(*BEGINNING))
-        await _after(self.seconds)
+        await _after(self.seconds / 2)
+        writer.write(events(WORD))
+        await _after(self.seconds / 2)
         writer.write(events(*END) + b"0\r\n\r\n")
 
     async def _listen(self, deployed: Stack) -> Lived:
