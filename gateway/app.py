@@ -35,9 +35,9 @@ from gateway.metrics import Metrics
 from gateway.proxy.call import Limits, Plane
 from gateway.proxy.routes import DataPath
 from gateway.proxy.table import Table, build
-from gateway.proxy.wire import Origin, Wire
+from gateway.proxy.transport.wire import Origin, Wire
 from gateway.settings import Settings
-from gateway.store.factory import make_store
+from gateway.store.backends.factory import make_store
 from gateway.store.ledger import Ledger
 from gateway.store.replica import Replica
 from gateway.store.snapshot import Snapshot

@@ -27,9 +27,9 @@ from gateway.config import Config, load
 from gateway.core.address import shown
 from gateway.errors import ConfigError, GatewayError
 from gateway.metrics import share
-from gateway.proxy.wire import Origin
+from gateway.proxy.transport.wire import Origin
 from gateway.settings import Settings
-from gateway.store.factory import make_store
+from gateway.store.backends.factory import make_store
 from gateway.tasks import SystemClock
 
 KEEP_ALIVE_S = 75

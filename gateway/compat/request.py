@@ -16,10 +16,10 @@ alike.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from gateway.compat import limits, prefill, sampling, thinking, tools
+from gateway.compat.answer.response import AnswerPlan
 from gateway.compat.catalog import Model
 from gateway.compat.envelope import Draft, Envelope, parse, present
-from gateway.compat.response import AnswerPlan
+from gateway.compat.rules import limits, prefill, sampling, thinking, tools
 from gateway.core.spec import CompatPolicy
 from gateway.core.types import Change, RewriteClass
 

@@ -8,9 +8,9 @@ from gateway.core.gates import Window
 from gateway.core.types import Arm
 from gateway.core.units import Identity
 from gateway.metrics import Metrics
-from gateway.proxy.headers import RawHeaders
 from gateway.proxy.table import Table
-from gateway.proxy.wire import Wire
+from gateway.proxy.transport.headers import RawHeaders
+from gateway.proxy.transport.wire import Wire
 from gateway.store.ledger import Ledger
 from gateway.tasks import Clock
 

@@ -19,12 +19,12 @@ from gateway.compat.request import Rewrite, rewrite
 from gateway.core.sse import SseScanner
 from gateway.core.types import Arm, FallbackCause, Phase, parse_json
 from gateway.errors import ConnectFailed, Unanswered, UpstreamBroken, UpstreamError, UpstreamTimeout
-from gateway.proxy import headers as hop
 from gateway.proxy.call import Call, Plane
-from gateway.proxy.headers import RawHeaders
 from gateway.proxy.resolve import Resolved
 from gateway.proxy.table import Governed
-from gateway.proxy.wire import Exchange
+from gateway.proxy.transport import headers as hop
+from gateway.proxy.transport.headers import RawHeaders
+from gateway.proxy.transport.wire import Exchange
 
 
 class Withdrawn(Exception):

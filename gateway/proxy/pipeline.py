@@ -8,14 +8,14 @@ from contextlib import suppress
 from gateway.compat.request import header
 from gateway.core.types import Arm
 from gateway.errors import GatewayError
-from gateway.proxy import headers as hop
 from gateway.proxy.account import Record, account
 from gateway.proxy.call import Call, Plane
 from gateway.proxy.forward import Sent, Withdrawn, adapt, forward
-from gateway.proxy.hangup import HangupGuard
-from gateway.proxy.headers import RawHeaders
 from gateway.proxy.relay import Seen, refuse, relay
 from gateway.proxy.resolve import Resolved, resolve
+from gateway.proxy.transport import headers as hop
+from gateway.proxy.transport.hangup import HangupGuard
+from gateway.proxy.transport.headers import RawHeaders
 
 _ATTEMPTS = 3
 """A request is assigned anew when its arm is withdrawn before it was sent; control is never withdrawn."""

@@ -8,18 +8,18 @@ stands between two events. Once the first byte has gone there is no error respon
 
 from dataclasses import dataclass
 
-from gateway.compat.response import restore
-from gateway.compat.stream import StreamRestorer
+from gateway.compat.answer.response import restore
+from gateway.compat.answer.stream import StreamRestorer
 from gateway.core.sse import SseScanner
 from gateway.core.types import Outcome, to_json
 from gateway.core.usage import Answer, AnswerReader
 from gateway.errors import GatewayError, UpstreamBroken
-from gateway.proxy import headers as hop
 from gateway.proxy.call import Plane
 from gateway.proxy.forward import Sent
-from gateway.proxy.hangup import Send
-from gateway.proxy.headers import RawHeaders
-from gateway.proxy.wire import Exchange
+from gateway.proxy.transport import headers as hop
+from gateway.proxy.transport.hangup import Send
+from gateway.proxy.transport.headers import RawHeaders
+from gateway.proxy.transport.wire import Exchange
 
 _BODYLESS = frozenset({204, 304})
 """Their content-length, if any, is that of a body which does not come."""

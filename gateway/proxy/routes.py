@@ -18,14 +18,14 @@ from gateway.core.types import Arm, Outcome, Reason
 from gateway.core.units import identify
 from gateway.errors import BadRequest, Forbidden, GatewayError, TooLarge, Unauthenticated
 from gateway.logs import request_id as current_request_id
-from gateway.proxy import headers as hop
 from gateway.proxy.account import outcome_of_error
-from gateway.proxy.body import ClientGone, Receive, decode, read_stream, read_whole
 from gateway.proxy.call import Call, Plane
-from gateway.proxy.hangup import HangupGuard, Send
-from gateway.proxy.headers import RawHeaders
 from gateway.proxy.pipeline import handle
 from gateway.proxy.relay import outcome_of, refuse, relay_raw
+from gateway.proxy.transport import headers as hop
+from gateway.proxy.transport.body import ClientGone, Receive, decode, read_stream, read_whole
+from gateway.proxy.transport.hangup import HangupGuard, Send
+from gateway.proxy.transport.headers import RawHeaders
 
 Scope = MutableMapping[str, Any]
 

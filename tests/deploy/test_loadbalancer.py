@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import ConnectFailed
-from gateway.proxy.wire import Exchange, Headers, Origin, Wire
+from gateway.proxy.transport.wire import Exchange, Headers, Origin, Wire
 from tests.support.deploy import REPOSITORY, free_port
 from tests.support.eventually import others
 from tests.support.held import pause

@@ -11,7 +11,7 @@ import anthropic
 import pytest
 
 from gateway.core.assign import bucket_of
-from gateway.proxy.wire import Origin, Wire
+from gateway.proxy.transport.wire import Origin, Wire
 from tests.support.deploy import (
     Deployed,
     Simulated,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.core.types import to_json
-from gateway.proxy.wire import Exchange, Origin, Wire
+from gateway.proxy.transport.wire import Exchange, Origin, Wire
 from tests.support.deploy import Deployed, deployed, write_config
 from tests.support.scripted import Request, Scripted, answer, scripted_upstream
 

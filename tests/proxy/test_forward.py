@@ -11,7 +11,7 @@ import pytest
 from gateway.core.types import Arm, Phase
 from gateway.errors import ConnectFailed
 from gateway.proxy.call import Limits
-from gateway.proxy.wire import Exchange, Origin, Wire
+from gateway.proxy.transport.wire import Exchange, Origin, Wire
 from tests.support.plane import (
     END,
     O45,

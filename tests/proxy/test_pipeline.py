@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.core.types import LINE, MigrationState, Phase
-from gateway.proxy.wire import Exchange, Origin, Wire
+from gateway.proxy.transport.wire import Exchange, Origin, Wire
 from tests.support.plane import (
     O45,
     O46,

@@ -8,7 +8,7 @@ import sys
 
 from gateway.core.types import Arm, Pin
 from gateway.errors import StaleWrite
-from gateway.store.factory import make_store
+from gateway.store.backends.factory import make_store
 from gateway.store.ports import Enrolment, PinWrite, Store
 from gateway.tasks import SystemClock
 from tests.support.stores import event, state

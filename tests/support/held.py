@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from gateway.core.types import to_json
-from gateway.proxy.wire import Exchange, Origin, Wire
+from gateway.proxy.transport.wire import Exchange, Origin, Wire
 from tests.support.long_stream import ASKED, BEGINNING, END, HEADERS, MESSAGE, STREAM_HEAD, events
 from tests.support.scripted import Request, answer
 

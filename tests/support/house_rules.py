@@ -26,7 +26,7 @@ SOURCES = ("gateway", "tests", "bench", "deploy")
 
 OWNERS: Mapping[str, tuple[str, ...]] = {
     "fastapi": ("gateway/control/api.py", "gateway/app.py", "gateway/simulator/app.py"),
-    "httptools": ("gateway/proxy/wire.py", "gateway/cli/edge.py"),
+    "httptools": ("gateway/proxy/transport/wire.py", "gateway/cli/edge.py"),
     "httpx2": ("gateway/evals/*", "gateway/control/notify.py", "gateway/cli/*", "gateway/demo/*"),
     "msgspec": ("gateway/compat/*", "gateway/core/types.py"),
     "prometheus_client": ("gateway/metrics.py",),
@@ -38,9 +38,9 @@ OWNERS: Mapping[str, tuple[str, ...]] = {
         "gateway/control/api.py",
     ),
     "pydantic_settings": ("gateway/settings.py",),
-    "redis": ("gateway/store/redis_link.py",),
+    "redis": ("gateway/store/backends/redis_link.py",),
     "rich": ("gateway/cli/*", "gateway/demo/*"),
-    "sqlite3": ("gateway/store/sqlite_file.py",),
+    "sqlite3": ("gateway/store/backends/sqlite_file.py",),
     "starlette": ("gateway/control/api.py", "gateway/app.py", "gateway/simulator/app.py"),
     "typer": ("gateway/cli/*", "gateway/demo/*"),
     "uvicorn": ("gateway/cli/*", "gateway/demo/*", "gateway/app.py"),
@@ -52,8 +52,8 @@ OWNERS: Mapping[str, tuple[str, ...]] = {
 
 PROVEN_ELSEWHERE: Mapping[str, tuple[str, str]] = {
     "gateway/store/ports.py": ("tests/store/test_contract.py", "Protocols; the suite is their meaning"),
-    "gateway/store/redis_store.py": ("tests/store/test_contract.py", "one suite for both stores"),
-    "gateway/store/sqlite_store.py": ("tests/store/test_contract.py", "one suite for both stores"),
+    "gateway/store/backends/redis_store.py": ("tests/store/test_contract.py", "one suite for both stores"),
+    "gateway/store/backends/sqlite_store.py": ("tests/store/test_contract.py", "one suite for both stores"),
 }
 """Modules without a mirror test file: the test that covers them, and why."""
 

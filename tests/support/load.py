@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from gateway.core.types import to_json
-from gateway.proxy.wire import Origin, Wire
+from gateway.proxy.transport.wire import Origin, Wire
 
 HEADERS = [
     (b"x-api-key", b"sk-load"),

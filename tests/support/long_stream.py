@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.core.types import to_json
-from gateway.proxy.wire import Origin, Wire
+from gateway.proxy.transport.wire import Origin, Wire
 from tests.support.scripted import Request, answer, scripted_upstream
 from tests.support.stack import Stack, stack
 

@@ -26,7 +26,7 @@ from gateway.metrics import Metrics
 from gateway.proxy.call import Limits, Plane
 from gateway.proxy.routes import DataPath
 from gateway.proxy.table import Table, build
-from gateway.proxy.wire import Origin, Wire
+from gateway.proxy.transport.wire import Origin, Wire
 from gateway.store.ledger import Ledger
 from tests.support.clock import ManualClock
 from tests.support.memory_store import MemoryServer, MemoryStore

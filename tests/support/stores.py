@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from gateway.core.types import Event, MigrationState, Phase
-from gateway.store.factory import make_store
+from gateway.store.backends.factory import make_store
 from gateway.store.ports import Store
 from tests.support.clock import ManualClock
 from tests.support.memory_store import MemoryServer, MemoryStore

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from gateway.proxy.wire import Exchange, Origin, Wire
+from gateway.proxy.transport.wire import Exchange, Origin, Wire
 
 _WIRES: list[Wire] = []
 

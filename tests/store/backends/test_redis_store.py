@@ -8,8 +8,8 @@ import pytest
 
 from gateway.core.types import Arm, Pin
 from gateway.errors import StoreUnavailable
-from gateway.store import keys
-from gateway.store.factory import make_store
+from gateway.store.backends import keys
+from gateway.store.backends.factory import make_store
 from gateway.store.ports import Enrolment, PinWrite, Recall, ReplicaReport, Store
 from tests.support.redis_server import RedisServer
 from tests.support.relay import Relay

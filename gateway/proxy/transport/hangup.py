@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from types import TracebackType
 from typing import Any
 
-from gateway.proxy.body import Receive
+from gateway.proxy.transport.body import Receive
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 

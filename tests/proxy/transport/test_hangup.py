@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from gateway.core.types import Arm
-from gateway.proxy.hangup import HangupGuard
+from gateway.proxy.transport.hangup import HangupGuard
 from tests.support.eventually import eventually
 from tests.support.plane import (
     END,

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from gateway.core.types import Arm
-from gateway.store import keys
+from gateway.store.backends import keys
 
 OF_A_MIGRATION = [
     keys.state("m"),

@@ -26,7 +26,6 @@ from typing import Literal
 
 from msgspec import Raw
 
-from gateway.compat import tools
 from gateway.compat.catalog import EFFORTS, Effort, Model, ThinkingType
 from gateway.compat.envelope import (
     THINKING_BLOCKS,
@@ -40,6 +39,7 @@ from gateway.compat.envelope import (
     read,
     whole_number,
 )
+from gateway.compat.rules import tools
 from gateway.core.types import Change, RewriteClass
 
 Mode = Literal["off", "adaptive", "enabled", "between_tools"]

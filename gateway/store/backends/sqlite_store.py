@@ -16,6 +16,7 @@ from typing import Any
 
 from gateway.core.types import Arm, Event, MigrationState, Pin, from_json, parse_json, to_json
 from gateway.errors import StoreUnavailable
+from gateway.store.backends.sqlite_file import Database, Lane
 from gateway.store.ports import (
     OLD_RUN_KEPT_S,
     REPLICA_TTL_S,
@@ -28,7 +29,6 @@ from gateway.store.ports import (
     successor,
     supersedes,
 )
-from gateway.store.sqlite_file import Database, Lane
 from gateway.tasks import Clock
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from gateway.errors import StoreUnavailable
-from gateway.store.redis_link import Commands, RedisLink
+from gateway.store.backends.redis_link import Commands, RedisLink
 from tests.support.eventually import eventually
 from tests.support.redis_server import RedisServer
 from tests.support.relay import CERTIFICATE, Relay

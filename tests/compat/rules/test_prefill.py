@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from gateway.compat.answer.response import AnswerPlan
 from gateway.compat.envelope import parse
-from gateway.compat.prefill import LONG, instruction, intent_of, is_foreign, violations
 from gateway.compat.request import rewrite
-from gateway.compat.response import AnswerPlan
+from gateway.compat.rules.prefill import LONG, instruction, intent_of, is_foreign, violations
 from gateway.core.spec import CompatPolicy
 from tests.support.requests import HELLO, KEEP, Json, asked, listed, rewritten
 from tests.support.rows import H45, H55, O5, O45, O46, O55

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.errors import ConfigError, ConnectFailed, UpstreamBroken, UpstreamTimeout
-from gateway.proxy.wire import Origin
+from gateway.proxy.transport.wire import Origin
 from tests.support.scripted import Request, answer, replying, scripted_upstream
 from tests.support.wires import get, hung_up, others_run, post, wire_to
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.core.types import Arm, Event, MigrationState, Pin, from_json, parse_json, to_json
-from gateway.store import keys
+from gateway.store.backends import keys
+from gateway.store.backends.redis_link import Commands, RedisLink
 from gateway.store.ports import (
     OLD_RUN_KEPT_S,
     REPLICA_TTL_S,
@@ -24,7 +25,6 @@ from gateway.store.ports import (
     successor,
     supersedes,
 )
-from gateway.store.redis_link import Commands, RedisLink
 from gateway.tasks import Clock
 
 INDEX_KEPT_S = 86_400

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.compat.catalog import Model
 from gateway.compat.envelope import parse
-from gateway.compat.limits import HEADROOM_TOKENS, estimated_tokens, too_long, violations
+from gateway.compat.rules.limits import HEADROOM_TOKENS, estimated_tokens, too_long, violations
 from tests.support.requests import asked, rewritten
 from tests.support.rows import O5, O45, O46, O48, O55, name
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.compat.catalog import Model
-from gateway.compat.tools import cannot_force, forced, violations
+from gateway.compat.rules.tools import cannot_force, forced, violations
 from tests.support.requests import asked
 from tests.support.rows import F52, H55, O5, O45, O48, O55, S55, name
 

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.errors import UpstreamBroken
-from gateway.proxy.body import ClientGone
-from gateway.proxy.wire import Body, Exchange
+from gateway.proxy.transport.body import ClientGone
+from gateway.proxy.transport.wire import Body, Exchange
 from tests.support.scripted import Request, answer, replying, scripted_upstream
 from tests.support.wires import get, hung_up, post, wire_to
 

@@ -20,10 +20,10 @@ from collections.abc import Iterator
 
 from msgspec import Raw
 
-from gateway.compat import thinking
+from gateway.compat.answer.response import AnswerPlan, Intent
 from gateway.compat.catalog import Model
 from gateway.compat.envelope import Draft, Envelope, Fields, encode, read
-from gateway.compat.response import AnswerPlan, Intent
+from gateway.compat.rules import thinking
 from gateway.core.types import Change, RewriteClass
 
 LONG = 400

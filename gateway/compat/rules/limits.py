@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 from gateway.compat.catalog import Model
 from gateway.compat.envelope import Draft, Envelope, encode
-from gateway.compat.thinking import MIN_BUDGET, unasked, wish
+from gateway.compat.rules.thinking import MIN_BUDGET, unasked, wish
 from gateway.core.types import Change, RewriteClass
 
 HEADROOM_TOKENS = 4096

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import ConfigError
-from gateway.store.factory import make_store
-from gateway.store.redis_store import RedisStore
-from gateway.store.sqlite_store import SqliteStore
+from gateway.store.backends.factory import make_store
+from gateway.store.backends.redis_store import RedisStore
+from gateway.store.backends.sqlite_store import SqliteStore
 from tests.support.clock import ManualClock
 from tests.support.stores import event, state
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from gateway.compat.prefill import intent_of
-from gateway.compat.response import AnswerPlan, restore
-from gateway.compat.stream import StreamRestorer
+from gateway.compat.answer.response import AnswerPlan, restore
+from gateway.compat.answer.stream import StreamRestorer
+from gateway.compat.rules.prefill import intent_of
 from gateway.core.sse import SseScanner
-from tests.compat.test_response import CALL, REDACTED, REPLIES, THOUGHT, answer, plan, text
+from tests.compat.answer.test_response import CALL, REDACTED, REPLIES, THOUGHT, answer, plan, text
 
 Json = dict[str, Any]
 

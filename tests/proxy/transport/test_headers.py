@@ -1,6 +1,6 @@
 """Which headers travel."""
 
-from gateway.proxy import headers as hop
+from gateway.proxy.transport import headers as hop
 
 
 def test_unknown_headers_travel_and_hop_by_hop_ones_do_not() -> None:

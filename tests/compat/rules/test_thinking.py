@@ -7,7 +7,7 @@ import pytest
 from gateway.compat.catalog import Model
 from gateway.compat.envelope import Draft, parse
 from gateway.compat.request import rewrite
-from gateway.compat.thinking import BUDGETS, at_most, unasked, violations
+from gateway.compat.rules.thinking import BUDGETS, at_most, unasked, violations
 from gateway.core.spec import CompatPolicy
 from tests.support.requests import HELLO, Json, asked, rewritten
 from tests.support.rows import F52, H45, H55, O5, O45, O46, O47, O48, O55, S5, S45, S46, S55, name

@@ -11,8 +11,8 @@ import pytest
 
 from gateway.core.types import Arm, Pin
 from gateway.errors import StoreUnavailable
+from gateway.store.backends.sqlite_file import SCHEMA_VERSION, Lane
 from gateway.store.ports import Enrolment, PinWrite, Recall
-from gateway.store.sqlite_file import SCHEMA_VERSION, Lane
 from tests.support.stores import SqliteBench, event, state
 
 BOUND_S = 2.0

@@ -4,8 +4,8 @@ A mistake in the URL is found here, at start; a store that is away is not.
 """
 
 from gateway.errors import ConfigError
+from gateway.store.backends.sqlite_store import SqliteStore
 from gateway.store.ports import Store
-from gateway.store.sqlite_store import SqliteStore
 from gateway.tasks import Clock
 
 _SQLITE = "sqlite:///"
@@ -26,7 +26,7 @@ def make_store(url: str, *, clock: Clock) -> Store:
         return SqliteStore(path, clock=clock)
     if url.startswith(("redis://", "rediss://")):
         # A process on SQLite need not pay for importing the Redis client, a good part of the gateway's start.
-        from gateway.store.redis_store import RedisStore
+        from gateway.store.backends.redis_store import RedisStore
 
         return RedisStore(url, clock=clock)
     # The URL may hold a password, so no part of it is repeated.

@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from gateway.compat.catalog import Model
 from gateway.compat.envelope import Draft, Envelope, present, read
-from gateway.compat.thinking import wish
+from gateway.compat.rules.thinking import wish
 from gateway.core.types import Change, RewriteClass
 
 PARAMETERS = ("temperature", "top_p", "top_k")

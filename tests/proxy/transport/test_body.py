@@ -9,7 +9,7 @@ import pytest
 import zstandard
 
 from gateway.errors import BadRequest, TooLarge
-from gateway.proxy.body import ClientGone, decode, read_whole
+from gateway.proxy.transport.body import ClientGone, decode, read_whole
 
 TEXT = b'{"model":"m"}' * 1000
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.compat.catalog import Model
-from gateway.compat.sampling import violations
+from gateway.compat.rules.sampling import violations
 from tests.support.requests import Json, asked, rewritten
 from tests.support.rows import H45, H55, O5, O45, O46, O47, O55, S5, S45, S55, name
 

@@ -12,8 +12,8 @@ cut.
 
 import msgspec
 
+from gateway.compat.answer.response import AnswerPlan, TextRestorer
 from gateway.compat.envelope import THINKING_BLOCKS, Block, Fields, encode, read, whole_number
-from gateway.compat.response import AnswerPlan, TextRestorer
 from gateway.core.sse import SseEvent, SseScanner
 
 _OF_BLOCKS = frozenset({"content_block_start", "content_block_delta", "content_block_stop"})

@@ -1,0 +1,1 @@
+"""The answer, put back into the shape that the application expects."""

@@ -1,0 +1,1 @@
+"""Bytes in and out: the HTTP client, headers, bodies, and clients that hang up."""

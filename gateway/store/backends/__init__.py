@@ -1,0 +1,1 @@
+"""The two stores behind the ports: SQLite for one machine, Redis for a fleet."""
