@@ -4,10 +4,6 @@
 else the gateway wants to know (does it stream, who is it for, does it continue a conversation) is read on
 first use and costs what that part costs. Only what the gateway itself needs is checked; everything else is
 the upstream's to judge, so a value of the wrong type is simply not known (None) and passes.
-
-A `Draft` is the same request while the rules work on it: the fields in their order, and the list of what
-was done. A body that no rule touched goes out as the object that came in; in a body that one did, every
-other value is still the same bytes.
 """
 
 import re
@@ -20,9 +16,6 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Raw
 
-from gateway.compat.catalog import Model
-from gateway.core.spec import CompatPolicy
-from gateway.core.types import Change, RewriteClass
 from gateway.errors import BadRequest
 
 T = TypeVar("T")
@@ -190,57 +183,6 @@ def blocks_of(content: Raw) -> list[Block] | None:
     if _head(content) == b'"':
         return [] if content == Raw(b'""') else [Block("text", content)]
     return read(content, list[Block])
-
-
-class Draft:
-    """A request on its way from the model it was written for to the one that will serve it."""
-
-    __slots__ = ("_edited", "changes", "counting", "envelope", "fields", "policy", "source", "target")
-
-    def __init__(
-        self,
-        envelope: Envelope,
-        source: Model,
-        target: Model,
-        policy: CompatPolicy,
-        *,
-        counting: bool = False,
-    ) -> None:
-        self.envelope = envelope
-        self.source = source
-        """The model that the application wrote for."""
-        self.target = target
-        """The model that will serve."""
-        self.policy = policy
-        self.counting = counting
-        """A count_tokens body: nothing is generated, `max_tokens` may be missing."""
-        self.fields: Fields = dict(envelope.fields)
-        self.changes: list[Change] = []
-        self._edited = False
-
-    def put(self, name: str, value: object) -> None:
-        """Set a field in its place, a new one at the end."""
-        self.fields[name] = encode(value)
-        self._edited = True
-
-    def drop(self, name: str) -> None:
-        """Leave a field out."""
-        if self.fields.pop(name, None) is not None:
-            self._edited = True
-
-    def note(self, rule: str, rewrite_class: RewriteClass, sentence: str) -> None:
-        """Write down what a rule did."""
-        self.changes.append(Change(rule, rewrite_class, sentence))
-
-    def options(self, name: str) -> Fields | None:
-        """Return a field that is an object, one level down: empty where missing, None where it is none."""
-        raw = self.fields.get(name)
-        return read(raw, Fields) if present(raw) else {}
-
-    @property
-    def body(self) -> bytes:
-        """The request as it stands: the very bytes that came in where nothing was changed."""
-        return msgspec.json.encode(self.fields) if self._edited else self.envelope.body
 
 
 def _head(raw: Raw) -> bytes:

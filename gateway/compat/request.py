@@ -13,20 +13,46 @@ Applying the rules to their own result changes nothing.
 alike.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from gateway.compat.answer.response import AnswerPlan
+from gateway.compat.answer.plan import PLAIN, AnswerPlan
 from gateway.compat.catalog import Model
-from gateway.compat.envelope import Draft, Envelope, parse, present
-from gateway.compat.rules import limits, prefill, sampling, thinking, tools
+from gateway.compat.draft import Draft
+from gateway.compat.envelope import Envelope, parse, present
+from gateway.compat.replay import NOTHING, Edit, Replay
+from gateway.compat.rules import limits, prefill, sampling, thinking, tools, unasked
 from gateway.core.spec import CompatPolicy
 from gateway.core.types import Change, RewriteClass
 
-RULESET = "1"
+RULESET = "2"
 """Version of all rules together; a change to what any of them writes is a new version."""
 
 _GRAVITY = (RewriteClass.lossless, RewriteClass.emulated, RewriteClass.prompt, RewriteClass.unservable)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule: a pure function of the draft."""
+
+    code: str
+    """As in the reference's list of rewrites, §4.1."""
+    name: str
+    """As in `x-gateway-rewrites`."""
+    apply: Callable[[Draft], Draft]
+    since: str = "1"
+    """The first ruleset that has it."""
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("R2 R3 R7", "thinking", thinking.apply),
+    Rule("R6", "effort", thinking.apply_effort),
+    Rule("R1", "sampling", sampling.apply),
+    Rule("R4", "prefill", prefill.apply),
+    Rule("R12", "unasked_thinking", unasked.apply),
+    Rule("R8", "max_tokens", limits.apply),
+)
+"""In the order in which they are applied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +60,36 @@ class Rewrite:
     """A request as it goes out, what was done to it, and how to put the answer back."""
 
     body: bytes
-    changes: tuple[Change, ...]
+    changes: tuple[Change, ...] = ()
     """In the order of the rules; replacing `model` is not listed."""
-    plan: AnswerPlan | None
+    plan: AnswerPlan = PLAIN
+    betas: tuple[str, ...] | None = None
+    """The values of `anthropic-beta` to send; None: as they came."""
+    edits: tuple[Edit, ...] = ()
+    """What was written into the messages anew, for the note of this answer."""
+    notes: int = 0
+    """How many notes of earlier answers were repeated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What else a rewriting depends on, besides the request, the models and the policy."""
+
+    betas: tuple[str, ...] = ()
+    """Values of the request's `anthropic-beta`."""
+    version: str = ""
+    """The request's `anthropic-version`."""
+    ruleset: str = RULESET
+    """The one that the conversation is pinned to."""
+    past: Replay = NOTHING
+    """What earlier turns left to be repeated."""
+    counting: bool = False
+    """For count_tokens, whose bodies have no cap on the answer."""
+    insists: bool = False
+    """The model ignored what it was asked for."""
+
+
+PLAINLY = Context()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,23 +105,41 @@ class Obstacle:
 
 
 def rewrite(
-    envelope: Envelope, source: Model, target: Model, policy: CompatPolicy, *, counting: bool = False
+    envelope: Envelope, source: Model, target: Model, policy: CompatPolicy, context: Context = PLAINLY
 ) -> Rewrite:
-    """Say a request that was written for `source` to `target`; to one's own model nothing but the id changes.
+    """Say a request that was written for `source` to `target`.
 
-    `counting` is for count_tokens bodies, which have no cap on the answer.
+    To one's own model nothing but the id changes.
     """
-    draft = Draft(envelope, source, target, policy, counting=counting)
-    plan: AnswerPlan | None = None
+    draft = Draft(
+        envelope,
+        source,
+        target,
+        policy,
+        envelope.fields,
+        betas=context.betas,
+        version=context.version,
+        counting=context.counting,
+        insists=context.insists,
+        past=context.past,
+    )
     if target.id not in (source.id, *source.aliases):
-        thinking.apply(draft)
-        thinking.apply_effort(draft)
-        sampling.apply(draft)
-        plan = prefill.apply(draft)
-        limits.apply(draft)
+        for rule in RULES:
+            if rule.since <= context.ruleset.partition(";")[0]:
+                draft = rule.apply(draft)
+        draft = _disclosed(draft)
     if envelope.model != target.id:
-        draft.put("model", target.id)
-    return Rewrite(draft.body, tuple(draft.changes), plan)
+        draft = draft.put("model", target.id)
+    betas = None if draft.betas == context.betas else draft.betas
+    return Rewrite(draft.body, draft.changes, draft.plan, betas, draft.edits, draft.past.notes)
+
+
+def _disclosed(draft: Draft) -> Draft:
+    """Say where a conversation could not be repeated as it was."""
+    if draft.past.broken_at is None:
+        return draft
+    sentence = "What was kept of earlier turns is gone: thinking that was bound to it is left out."
+    return draft.note("replay", RewriteClass.emulated, sentence)
 
 
 def obstacle(envelope: Envelope, source: Model, target: Model, policy: CompatPolicy) -> Obstacle | None:

@@ -4,6 +4,7 @@ Built and validated in `gateway.config`; copied into the store when a run starts
 (0-100); durations are seconds. Defaults are those of the public interface.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -27,10 +28,24 @@ class CompatPolicy:
     prefill: Literal["emulate", "control", "reject"] = "emulate"
     forced_tool: Literal["emulate", "control", "reject"] = "emulate"
     unservable: Literal["control", "reject"] = "control"
-    effort: Literal["preserve", "target_default"] = "preserve"
+    effort: Literal["preserve", "target_default", "map"] = "preserve"
+    effort_map: Mapping[str, str] = field(default_factory=dict)
+    """With `effort: map`: the effort in force on the source → what is asked of the target."""
     thinking: Literal["preserve", "adopt"] = "preserve"
     unasked_thinking: Literal["hide", "show"] = "hide"
     model_field: Literal["served", "requested"] = "served"
+    progress_notes: Literal["pass", "text"] = "pass"
+    """What becomes of notes between tool calls that come as thinking blocks."""
+    stop_reasons: Literal["pass", "classic"] = "pass"
+    """`classic`: stop reasons that older applications do not know are told as ones that they do."""
+    max_tokens_headroom: int = 4096
+    """Tokens added to `max_tokens` where the target thinks although nobody asked for it."""
+    tasks: Mapping[str, "CompatPolicy"] = field(default_factory=dict)
+    """Task → the policy for requests that name it, whole."""
+
+    def for_task(self, task: str) -> "CompatPolicy":
+        """Return the policy for requests of `task`."""
+        return self.tasks.get(task, self)
 
 
 @dataclass(frozen=True, slots=True)

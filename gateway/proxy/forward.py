@@ -15,7 +15,7 @@ come between assignment and sending.
 
 from dataclasses import dataclass, replace
 
-from gateway.compat.request import Rewrite, rewrite
+from gateway.compat.request import Context, Rewrite, rewrite
 from gateway.core.sse import SseScanner
 from gateway.core.types import Arm, FallbackCause, Phase, parse_json
 from gateway.errors import ConnectFailed, Unanswered, UpstreamBroken, UpstreamError, UpstreamTimeout
@@ -64,9 +64,11 @@ class Sent:
 def adapt(call: Call, governed: Governed | None, arm: Arm) -> Rewrite:
     """Say the caller's request to the model of `arm`; what no migration governs stays as it is."""
     if governed is None:
-        return Rewrite(call.body, (), None)
+        return Rewrite(call.body)
     target = replace(governed.model(arm), id=governed.model_id(arm))
-    return rewrite(call.envelope, governed.control, target, governed.spec.compat, counting=call.counting)
+    return rewrite(
+        call.envelope, governed.control, target, governed.spec.compat, Context(counting=call.counting)
+    )
 
 
 async def forward(call: Call, resolved: Resolved, rewritten: Rewrite, plane: Plane) -> Sent:

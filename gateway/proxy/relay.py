@@ -84,7 +84,7 @@ async def _relay_whole(sent: Sent, send: Send, ours: RawHeaders, plane: Plane, s
     body, exchange = sent.body or b"", sent.exchange
     if exchange.status < 300:
         seen.answer = AnswerReader().read_json(body)
-        if sent.rewrite.plan is not None:
+        if sent.rewrite.plan:
             body = restore(body, sent.rewrite.plan)
     headers = hop.to_client(exchange.headers, length=len(body)) + ours
     seen.first_byte_at = plane.clock.monotonic()
@@ -124,7 +124,7 @@ class _EventsOut:
         self._scanner = SseScanner()
         self._reader = AnswerReader()
         plan = sent.rewrite.plan
-        self._restorer = StreamRestorer(plan) if plan is not None else None
+        self._restorer = StreamRestorer(plan) if plan else None
 
     @property
     def answer(self) -> Answer:

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from gateway.compat.answer.plan import PLAIN
 from gateway.compat.catalog import Model
 from gateway.compat.envelope import parse
-from gateway.compat.request import RULESET, header, obstacle, rewrite, violations
+from gateway.compat.request import RULESET, Context, header, obstacle, rewrite, violations
 from gateway.core.spec import CompatPolicy
 from gateway.core.types import Change, RewriteClass
 from tests.support.requests import HELLO, KEEP, Json, asked, hindrance, listed
@@ -28,7 +29,7 @@ def test_to_its_own_model_a_request_goes_as_it_came(model: Model) -> None:
     ).encode()
     done = rewrite(parse(body), model, model, KEEP)
     assert done.body is body
-    assert (done.changes, done.plan) == ((), None)
+    assert (done.changes, done.plan) == ((), PLAIN)
 
 
 def test_an_alias_is_replaced_and_nothing_else() -> None:
@@ -356,8 +357,10 @@ def test_rewriting_twice_is_rewriting_once(
     fields: Json, policy: CompatPolicy, pair: tuple[Model, Model], counting: bool
 ) -> None:
     source, target = pair
-    once = rewrite(parse(json.dumps(fields).encode()), source, target, policy, counting=counting).body
-    assert rewrite(parse(once), source, target, policy, counting=counting).body == once
+    once = rewrite(
+        parse(json.dumps(fields).encode()), source, target, policy, Context(counting=counting)
+    ).body
+    assert rewrite(parse(once), source, target, policy, context).body == once
 
 
 @settings(max_examples=200)

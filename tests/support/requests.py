@@ -4,8 +4,9 @@ import json
 from typing import Any
 
 from gateway.compat.catalog import Model
+from gateway.compat.draft import Draft
 from gateway.compat.envelope import Envelope, parse
-from gateway.compat.request import Obstacle, Rewrite, obstacle, rewrite
+from gateway.compat.request import Context, Obstacle, Rewrite, obstacle, rewrite
 from gateway.core.spec import CompatPolicy
 
 Json = dict[str, Any]
@@ -20,11 +21,16 @@ def asked(source: Model, **fields: Any) -> Envelope:
     return parse(json.dumps(body).encode())
 
 
+def draft_of(envelope: Envelope, source: Model, target: Model, policy: CompatPolicy = KEEP) -> Draft:
+    """Return a request that no rule has touched yet."""
+    return Draft(envelope, source, target, policy, envelope.fields)
+
+
 def rewritten(
     source: Model, target: Model, *, policy: CompatPolicy = KEEP, counting: bool = False, **fields: Any
 ) -> tuple[Json, list[str]]:
     """Return the body that `target` gets, and `rule=class` of what was done."""
-    done = rewrite(asked(source, **fields), source, target, policy, counting=counting)
+    done = rewrite(asked(source, **fields), source, target, policy, Context(counting=counting))
     return json.loads(done.body), listed(done)
 
 

@@ -16,15 +16,12 @@ Model, usage and every other value of the answer stay as they are.
 """
 
 import re
-from dataclasses import dataclass
-from typing import Literal
 
 import msgspec
 from msgspec import Raw
 
+from gateway.compat.answer.plan import AnswerPlan
 from gateway.compat.envelope import THINKING_BLOCKS, Block, Fields, encode, read
-
-Intent = Literal["json", "label", "text"]
 
 _SPACES = " \t\r\n"
 _OPEN_FENCE = re.compile(r"```(?:json)?[ \t]*\r?\n?")
@@ -33,17 +30,6 @@ _HALF_FENCE = re.compile(r"`{1,3}|```\w{0,20}[ \t]*\r?")
 _QUOTE = re.compile(r'\\.|"', re.DOTALL)
 _IN_STRING = re.compile(r'["\\]')
 _BETWEEN_STRINGS = re.compile(r'["\[\]{}]')
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerPlan:
-    """What must be done to the answer of a rewritten request."""
-
-    prefill: str
-    """The beginning of the answer, which the application has already."""
-    intent: Intent
-    hides_thinking: bool = False
-    """Thinking blocks before the first text are not shown."""
 
 
 def restore(body: bytes, plan: AnswerPlan) -> bytes:

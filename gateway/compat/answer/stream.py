@@ -12,7 +12,8 @@ cut.
 
 import msgspec
 
-from gateway.compat.answer.response import AnswerPlan, TextRestorer
+from gateway.compat.answer.plan import AnswerPlan
+from gateway.compat.answer.response import TextRestorer
 from gateway.compat.envelope import THINKING_BLOCKS, Block, Fields, encode, read, whole_number
 from gateway.core.sse import SseEvent, SseScanner
 

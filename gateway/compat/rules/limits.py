@@ -15,7 +15,8 @@ import re
 from collections.abc import Iterator
 
 from gateway.compat.catalog import Model
-from gateway.compat.envelope import Draft, Envelope, encode
+from gateway.compat.draft import Draft
+from gateway.compat.envelope import Envelope, encode
 from gateway.compat.rules.thinking import MIN_BUDGET, unasked, wish
 from gateway.core.types import Change, RewriteClass
 
@@ -30,34 +31,36 @@ _FEWEST_BYTES_PER_TOKEN = min(BYTES_PER_TOKEN.values())
 _DATA = re.compile(rb'"data"\s*:\s*"([A-Za-z0-9+/=_\\-]{1024,})"')
 
 
-def apply(draft: Draft) -> None:
+def apply(draft: Draft) -> Draft:
     """Fit `max_tokens`, and a budget inside it, to the target."""
     asked, most = draft.envelope.max_tokens, draft.target.max_output_tokens
     if draft.counting or asked is None or asked < 1:  # 0 warms the cache; below, every model rejects it
-        return
+        return draft
     now = wish(draft.fields, draft.target)
     anew = now is not None and now.explicit and unasked(draft)
     cap = min(asked + HEADROOM_TOKENS if anew else asked, most)
     if cap == asked:
-        return
-    draft.put("max_tokens", cap)
+        return draft
+    draft = draft.put("max_tokens", cap)
     if cap > asked:
         sentence = f"max_tokens {asked} became {cap}: room for thinking that cannot be turned off."
     else:
         sentence = f"max_tokens {asked} became {cap}, the most that {draft.target.id} writes."
-    draft.note("max_tokens", RewriteClass.emulated, sentence)
-    _fit_budget(draft, asked, cap)
+    draft = draft.note("max_tokens", RewriteClass.emulated, sentence)
+    draft = _fit_budget(draft, asked, cap)
+    return draft
 
 
-def _fit_budget(draft: Draft, asked: int, cap: int) -> None:
+def _fit_budget(draft: Draft, asked: int, cap: int) -> Draft:
     """Keep a budget below the lowered cap, with the room for the answer that there was, up to half of it."""
     now = wish(draft.fields, draft.target)
     if now is None or now.mode != "enabled" or not cap <= now.budget < asked:
-        return
+        return draft
     budget = max(MIN_BUDGET, cap - min(asked - now.budget, cap // 2))
-    draft.put("thinking", now.options | {"budget_tokens": encode(budget)})
+    draft = draft.put("thinking", now.options | {"budget_tokens": encode(budget)})
     sentence = f"The thinking budget of {now.budget} tokens became {budget}, below max_tokens."
-    draft.note("thinking", RewriteClass.emulated, sentence)
+    draft = draft.note("thinking", RewriteClass.emulated, sentence)
+    return draft
 
 
 def too_long(envelope: Envelope, model: Model) -> bool:

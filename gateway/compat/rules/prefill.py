@@ -1,9 +1,8 @@
 """Prefill (R4): the beginning of the answer, given as a last assistant turn, on models that take none.
 
 The turn is taken away and the same is said in words, in a text block at the end of the last user turn.
-Nothing else of the conversation changes, and the block is never replayed: the next request has a history
-without it, and is rewritten without it. What comes back is put into the shape of a continuation by
-`response` and `stream`.
+Nothing else of the conversation changes, and the next turns repeat that block. What comes back is put into
+the shape of a continuation by `answer.response` and `answer.stream`.
 
 As a rule the model is told to begin its reply with exactly the characters of the prefill, which the gateway
 then removes. It is told to write only what comes after them where repeating would do harm: a stop sequence
@@ -17,21 +16,21 @@ look that up:") a call is what may be wanted, and the choice stays.
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from msgspec import Raw
 
-from gateway.compat.answer.response import AnswerPlan, Intent
+from gateway.compat.answer.plan import Intent
 from gateway.compat.catalog import Model
-from gateway.compat.envelope import Draft, Envelope, Fields, encode, read
-from gateway.compat.rules import thinking
+from gateway.compat.draft import Draft
+from gateway.compat.envelope import Envelope, encode, read
+from gateway.compat.replay import After, Append, Edit, raw_blocks
 from gateway.core.types import Change, RewriteClass
 
 LONG = 400
 """Characters from which a prefill is an answer to be continued rather than a beginning."""
 MIN_CAPS = 4
 """How many times `max_tokens` must hold the prefill (three characters a token) before it may be repeated."""
-
-_NULL = Raw(b"null")
 
 _JSON = re.compile(
     r'\s*(?:```json\s*(?:[{\[]|$)|```\s*[{\[]|\{\s*(?:["}]|$)|\[\s*(?:["{\[\]\d-]|true|false|null|$))'
@@ -51,33 +50,27 @@ def is_foreign(envelope: Envelope, source: Model, target: Model) -> bool:
     return envelope.prefill is not None and source.prefill and not target.prefill
 
 
-def apply(draft: Draft) -> AnswerPlan | None:
-    """Say a prefill in words and return how to put the answer back; None where there is nothing to do."""
+def apply(draft: Draft) -> Draft:
+    """Say a prefill in words, and plan how to put the answer back."""
     prefill = draft.envelope.prefill
     if prefill is None or not prefill.removable or not is_foreign(draft.envelope, draft.source, draft.target):
-        return None
-    messages = read(draft.fields.get("messages"), list[Raw])
-    kept = messages[: prefill.start] if messages else []
+        return draft
     if not prefill.text:
-        draft.put("messages", kept)
-        draft.note("prefill", RewriteClass.lossless, "The empty assistant turn at the end is left out.")
-        return None
+        sentence = "The empty assistant turn at the end is left out."
+        return replace(draft, cut=prefill.start).note("prefill", RewriteClass.lossless, sentence)
     intent = intent_of(prefill.text)
-    told = _told(kept, instruction(prefill.text, intent, repeat=_may_repeat(draft, prefill.text)))
+    words = instruction(prefill.text, intent, repeat=_may_repeat(draft, prefill.text))
+    told = tell(draft.envelope, words, upto=prefill.start)
     if told is None:
-        return None
-    draft.put("messages", told)
+        return draft
+    plan = replace(draft.plan, prefill=prefill.text, intent=intent)
+    draft = replace(draft, cut=prefill.start, plan=plan).edit(told)
     sentence = f"The beginning of the answer is asked for in words: {draft.target.id} takes no prefill."
     if intent == "json" and _may_call(draft):
-        draft.put("tool_choice", {"type": "none"})
+        draft = draft.put("tool_choice", {"type": "none"})
         sentence += " Tools are off for this answer, because it has begun as JSON."
     long = len(prefill.text) > LONG
-    draft.note("prefill", RewriteClass.prompt if long else RewriteClass.emulated, sentence)
-    hides = draft.policy.unasked_thinking == "hide" and thinking.unasked(draft)
-    if hides:
-        sentence = "Thinking before the answer is hidden: the application did not ask for it."
-        draft.note("unasked_thinking", RewriteClass.emulated, sentence)
-    return AnswerPlan(prefill.text, intent, hides_thinking=hides)
+    return draft.note("prefill", RewriteClass.prompt if long else RewriteClass.emulated, sentence)
 
 
 def instruction(text: str, intent: Intent, *, repeat: bool) -> str:
@@ -117,23 +110,17 @@ def _may_repeat(draft: Draft, text: str) -> bool:
     return most is None or most >= MIN_CAPS * (1 + len(text) // 3)
 
 
-def _told(messages: list[Raw], words: str) -> list[Raw] | None:
-    """Return the messages with `words` at the end of the last user turn, or in one of their own.
+def tell(envelope: Envelope, words: str, *, upto: int | None = None) -> Edit | None:
+    """Return the edit that says `words` at the end of the last user turn, or in one of their own.
 
-    None where that turn is malformed and the upstream has to say so.
+    Only the messages before `upto` are there. None where that turn is malformed and the upstream has to say
+    so.
     """
+    turns = envelope.turns[:upto]
     block = encode({"type": "text", "text": words})
-    turn = read(messages[-1], Fields) if messages else None
-    if turn is None or read(turn.get("role"), str) != "user":
-        return [*messages, encode({"role": "user", "content": [block]})]
-    content = turn.get("content", _NULL)
-    text = read(content, str)
-    blocks = read(content, list[Raw])
-    if text is not None:
-        blocks = [encode({"type": "text", "text": content})] if text else []
-    if blocks is None:
-        return None
-    return [*messages[:-1], encode(turn | {"content": encode([*blocks, block])})]
+    if not turns or turns[-1].role != "user":
+        return After(len(turns) - 1, encode({"role": "user", "content": [block]}))
+    return Append(len(turns) - 1, block) if raw_blocks(turns[-1].content) is not None else None
 
 
 def violations(envelope: Envelope, model: Model) -> Iterator[Change]:

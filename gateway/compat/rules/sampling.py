@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from msgspec import Raw
 
 from gateway.compat.catalog import Model
-from gateway.compat.envelope import Draft, Envelope, present, read
+from gateway.compat.draft import Draft
+from gateway.compat.envelope import Envelope, present, read
 from gateway.compat.rules.thinking import wish
 from gateway.core.types import Change, RewriteClass
 
@@ -23,26 +24,27 @@ _NEUTRAL: Mapping[str, frozenset[float]] = {
 _LEAST_TOP_P_WITH_THINKING = 0.95
 
 
-def apply(draft: Draft) -> None:
+def apply(draft: Draft) -> Draft:
     """Leave out what the target rejects."""
     thinks_anew = _thinks(draft.fields, draft.target) and not _thinks(draft.envelope.fields, draft.source)
     given = _given(draft.fields)
     for name, value in given.items():
         if _accepts(name, value, draft.target, thinks=thinks_anew):
             continue
-        draft.drop(name)
+        draft = draft.drop(name)
         same = value is None or value in _NEUTRAL[name]
         shown = "" if value is None else f" {value:g}"
-        draft.note(
+        draft = draft.note(
             "sampling",
             RewriteClass.lossless if same else RewriteClass.emulated,
             f"{name}{shown} is left out: {draft.target.id} does not take it.",
         )
     both = given.keys() & draft.fields.keys() >= {"temperature", "top_p"}
     if both and draft.source.sampling.both and not draft.target.sampling.both:
-        draft.drop("top_p")
+        draft = draft.drop("top_p")
         sentence = f"top_p is left out: {draft.target.id} does not take it together with temperature."
-        draft.note("sampling", RewriteClass.emulated, sentence)
+        draft = draft.note("sampling", RewriteClass.emulated, sentence)
+    return draft
 
 
 def violations(envelope: Envelope, model: Model) -> Iterator[Change]:

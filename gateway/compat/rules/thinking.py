@@ -27,9 +27,9 @@ from typing import Literal
 from msgspec import Raw
 
 from gateway.compat.catalog import EFFORTS, Effort, Model, ThinkingType
+from gateway.compat.draft import Draft
 from gateway.compat.envelope import (
     THINKING_BLOCKS,
-    Draft,
     Envelope,
     Fields,
     Turn,
@@ -93,18 +93,19 @@ def unasked(draft: Draft) -> bool:
     return meant is not None and now is not None and not meant.on and now.on
 
 
-def apply(draft: Draft) -> None:
+def apply(draft: Draft) -> Draft:
     """Spell the request's thinking for the target (R2, R3, R7)."""
     meant = wish(draft.fields, draft.source)
     if meant is None or (not meant.explicit and draft.policy.thinking == "adopt"):
-        return
+        return draft
     if not meant.on:
-        _turn_off(draft, meant, "")
+        draft = _turn_off(draft, meant, "")
     elif reason := _cannot_think(draft, meant):
-        _turn_off(draft, meant, reason)
+        draft = _turn_off(draft, meant, reason)
     else:
-        _turn_on(draft, meant)
-        _show(draft, meant)
+        draft = _turn_on(draft, meant)
+        draft = _show(draft, meant)
+    return draft
 
 
 def _cannot_think(draft: Draft, meant: Wish) -> str:
@@ -122,25 +123,26 @@ def _cannot_think(draft: Draft, meant: Wish) -> str:
     return ""
 
 
-def _turn_off(draft: Draft, meant: Wish, reason: str) -> None:
+def _turn_off(draft: Draft, meant: Wish, reason: str) -> Draft:
     types, target = draft.target.thinking.types, draft.target.id
     same = RewriteClass.lossless if meant.mode == "off" else RewriteClass.emulated
     why = f" because {reason}" if reason else ""
     if _means_off(draft, meant):
         if why:
-            draft.note("thinking", same, f"Thinking stays off on {target}{why}.")
+            draft = draft.note("thinking", same, f"Thinking stays off on {target}{why}.")
     elif "disabled" in types:
-        draft.put("thinking", {"type": "disabled"})
-        draft.note("thinking", same, f"Thinking is set to disabled for {target}{why}.")
+        draft = draft.put("thinking", {"type": "disabled"})
+        draft = draft.note("thinking", same, f"Thinking is set to disabled for {target}{why}.")
     elif "between_tools" in types:
-        draft.put("thinking", {"type": "between_tools"})
+        draft = draft.put("thinking", {"type": "between_tools"})
         sentence = f"Thinking is set to between_tools, the nearest to off on {target}{why}."
-        draft.note("thinking", RewriteClass.emulated, sentence)
+        draft = draft.note("thinking", RewriteClass.emulated, sentence)
     elif draft.target.thinking.omitted == "off":
-        draft.drop("thinking")
-        draft.note("thinking", same, f"Thinking is left out, which means off on {target}{why}.")
+        draft = draft.drop("thinking")
+        draft = draft.note("thinking", same, f"Thinking is left out, which means off on {target}{why}.")
     else:
-        _turn_low(draft, meant)
+        draft = _turn_low(draft, meant)
+    return draft
 
 
 def _means_off(draft: Draft, meant: Wish) -> bool:
@@ -154,7 +156,7 @@ def _type_of(meant: Wish) -> ThinkingType:
     return "disabled" if meant.mode == "off" else meant.mode
 
 
-def _turn_low(draft: Draft, meant: Wish) -> None:
+def _turn_low(draft: Draft, meant: Wish) -> Draft:
     """Think as little as a model can that cannot be told not to.
 
     It is written out, so that the rewritten request itself says that thinking is on and that nobody wants to
@@ -162,59 +164,62 @@ def _turn_low(draft: Draft, meant: Wish) -> None:
     out.
     """
     if draft.envelope.max_tokens == 0:
-        draft.drop("thinking")
+        draft = draft.drop("thinking")
     else:
-        draft.put("thinking", {"type": "adaptive", "display": "omitted"})
+        draft = draft.put("thinking", {"type": "adaptive", "display": "omitted"})
     levels = draft.target.effort.levels
     options = draft.options("output_config")
     if not levels or options is None:
         sentence = f"Thinking cannot be off on {draft.target.id}."
-        draft.note("thinking", RewriteClass.emulated, sentence)
-        return
+        draft = draft.note("thinking", RewriteClass.emulated, sentence)
+        return draft
     lowest = min(levels, key=EFFORTS.index)
     asked = read(options.get("effort"), str)
-    draft.put("output_config", options | {"effort": encode(lowest)})
+    draft = draft.put("output_config", options | {"effort": encode(lowest)})
     sentence = f"Thinking cannot be off on {draft.target.id}: it is adaptive at effort {lowest}."
-    draft.note("thinking", RewriteClass.emulated, sentence)
+    draft = draft.note("thinking", RewriteClass.emulated, sentence)
     if asked not in (None, lowest):
-        draft.note("effort", RewriteClass.emulated, f"Effort is {lowest}, so that there is little thinking.")
+        draft = draft.note(
+            "effort", RewriteClass.emulated, f"Effort is {lowest}, so that there is little thinking."
+        )
+    return draft
 
 
-def _turn_on(draft: Draft, meant: Wish) -> None:
+def _turn_on(draft: Draft, meant: Wish) -> Draft:
     rules, target = draft.target.thinking, draft.target.id
     if meant.explicit and meant.mode in rules.types:
-        return
+        return draft
     if meant.mode == "adaptive" and "adaptive" in rules.types:
         if rules.omitted != "adaptive":
-            draft.put("thinking", {"type": "adaptive"})
-            draft.note("thinking", RewriteClass.lossless, f"Adaptive thinking is named for {target}.")
+            draft = draft.put("thinking", {"type": "adaptive"})
+            draft = draft.note("thinking", RewriteClass.lossless, f"Adaptive thinking is named for {target}.")
     elif meant.mode == "enabled":
         options = {key: value for key, value in meant.options.items() if key != "budget_tokens"}
-        draft.put("thinking", options | {"type": encode("adaptive")})
-        effort = _effort_of_budget(draft, meant.budget)
+        draft = draft.put("thinking", options | {"type": encode("adaptive")})
+        draft, effort = _with_effort_of_budget(draft, meant.budget)
         sentence = f"A thinking budget of {meant.budget} tokens became adaptive thinking at effort {effort}."
-        draft.note("thinking", RewriteClass.emulated, sentence)
+        draft = draft.note("thinking", RewriteClass.emulated, sentence)
     else:
         budget = _budget(draft)
         display = {key: value for key, value in meant.options.items() if key == "display"}
-        draft.put("thinking", {"type": "enabled", "budget_tokens": budget, **display})
+        draft = draft.put("thinking", {"type": "enabled", "budget_tokens": budget, **display})
         sentence = f"Adaptive thinking became a thinking budget of {budget} tokens for {target}."
-        draft.note("thinking", RewriteClass.emulated, sentence)
+        draft = draft.note("thinking", RewriteClass.emulated, sentence)
+    return draft
 
 
-def _effort_of_budget(draft: Draft, budget: int) -> str:
-    """Return the effort that stands for a budget, and ask for it unless the application names one itself."""
+def _with_effort_of_budget(draft: Draft, budget: int) -> tuple[Draft, str]:
+    """Ask for the effort that stands for a budget, unless the application names one itself; return it too."""
     options = draft.options("output_config")
     if options is None:
-        return "as given"
+        return draft, "as given"
     if present(options.get("effort")):
-        return read(options["effort"], str) or "as given"
+        return draft, read(options["effort"], str) or "as given"
     wanted: Effort = "low" if budget < 4096 else "medium" if budget < 16384 else "high"
     effort = at_most(wanted, draft.target.effort.levels)
     if effort is None:
-        return "by default"
-    draft.put("output_config", options | {"effort": encode(effort)})
-    return effort
+        return draft, "by default"
+    return draft.put("output_config", options | {"effort": encode(effort)}), effort
 
 
 def _budget(draft: Draft) -> int:
@@ -245,23 +250,24 @@ def _open_round_without_thinking(turns: tuple[Turn, ...]) -> bool:
     return False
 
 
-def _show(draft: Draft, meant: Wish) -> None:
+def _show(draft: Draft, meant: Wish) -> Draft:
     """Keep showing as much thinking as the source showed (R7)."""
     source, target = draft.source.thinking, draft.target.thinking
     now = wish(draft.fields, draft.target)
     if now is None:
-        return
+        return draft
     asked = meant.options.get("display")
     if present(asked):
         if read(asked, str) == "updates" and not (target.updates and now.mode == "adaptive"):
-            draft.put("thinking", now.options | {"display": encode("summarized")})
+            draft = draft.put("thinking", now.options | {"display": encode("summarized")})
             sentence = f"{draft.target.id} shows no updates while it thinks: summaries are asked for."
-            draft.note("display", RewriteClass.emulated, sentence)
+            draft = draft.note("display", RewriteClass.emulated, sentence)
     elif source.display_default != target.display_default:
         shown = {"type": encode(now.mode), **now.options, "display": encode(source.display_default)}
-        draft.put("thinking", shown)
+        draft = draft.put("thinking", shown)
         sentence = f"The display of thinking, by default {source.display_default}, is named for the model."
-        draft.note("display", RewriteClass.lossless, sentence)
+        draft = draft.note("display", RewriteClass.lossless, sentence)
+    return draft
 
 
 # --- effort -----------------------------------------------------------------------------------------------
@@ -274,18 +280,18 @@ def at_most(wanted: Effort, levels: tuple[Effort, ...]) -> Effort | None:
     return lower[-1] if lower else next(iter(ordered), None)
 
 
-def apply_effort(draft: Draft) -> None:
+def apply_effort(draft: Draft) -> Draft:
     """Keep the effort that the source would have spent, as far as the target knows it (R6)."""
     options = draft.options("output_config")
     if options is None:
-        return
+        return draft
     raw, target = options.get("effort"), draft.target
     asked = _level(raw)
     if present(raw) and asked is None:
-        return
+        return draft
     if not target.effort.levels:
-        _drop_effort(draft, options, asked)
-        return
+        draft = _drop_effort(draft, options, asked)
+        return draft
     default = draft.source.effort.default
     pinned = default if draft.policy.effort == "preserve" and default != target.effort.default else None
     wanted = asked or pinned
@@ -295,15 +301,18 @@ def apply_effort(draft: Draft) -> None:
         wanted = cap
     level = at_most(wanted, target.effort.levels) if wanted else None
     if level is None or level == asked:
-        return
-    draft.put("output_config", options | {"effort": encode(level)})
+        return draft
+    draft = draft.put("output_config", options | {"effort": encode(level)})
     if asked is None and level == pinned:
-        draft.note("effort", RewriteClass.lossless, f"Effort {level}, the default, is named for {target.id}.")
+        draft = draft.note(
+            "effort", RewriteClass.lossless, f"Effort {level}, the default, is named for {target.id}."
+        )
     else:
         sentence = f"Effort {wanted} is {level} on {target.id}."
         if wanted == cap:
             sentence = f"Effort is {level}, the most that {target.id} takes while thinking is off."
-        draft.note("effort", RewriteClass.emulated, sentence)
+        draft = draft.note("effort", RewriteClass.emulated, sentence)
+    return draft
 
 
 def _level(raw: Raw | None) -> Effort | None:
@@ -316,17 +325,15 @@ def _is_off(fields: Mapping[str, Raw], model: Model) -> bool:
     return now is not None and now.explicit and not now.on
 
 
-def _drop_effort(draft: Draft, options: Fields, asked: Effort | None) -> None:
+def _drop_effort(draft: Draft, options: Fields, asked: Effort | None) -> Draft:
     if "effort" not in options:
-        return
+        return draft
     rest = {key: value for key, value in options.items() if key != "effort"}
-    if rest:
-        draft.put("output_config", rest)
-    else:
-        draft.drop("output_config")
+    draft = draft.put("output_config", rest) if rest else draft.drop("output_config")
     same = asked is None or asked == draft.source.effort.default
     rewrite_class = RewriteClass.lossless if same else RewriteClass.emulated
-    draft.note("effort", rewrite_class, f"Effort is left out: {draft.target.id} does not know it.")
+    draft = draft.note("effort", rewrite_class, f"Effort is left out: {draft.target.id} does not know it.")
+    return draft
 
 
 # --- what a model rejects ---------------------------------------------------------------------------------

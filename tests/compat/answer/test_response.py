@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.compat.answer.response import AnswerPlan, TextRestorer, restore
+from gateway.compat.answer.plan import AnswerPlan
+from gateway.compat.answer.response import TextRestorer, restore
 from gateway.compat.rules.prefill import intent_of
 
 # prefill, what the model says, what the application gets behind its prefill

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from gateway.compat.answer.response import AnswerPlan, restore
+from gateway.compat.answer.plan import AnswerPlan
+from gateway.compat.answer.response import restore
 from gateway.compat.answer.stream import StreamRestorer
 from gateway.compat.rules.prefill import intent_of
 from gateway.core.sse import SseScanner

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.compat.answer.response import AnswerPlan
+from gateway.compat.answer.plan import AnswerPlan
 from gateway.compat.envelope import parse
 from gateway.compat.request import rewrite
 from gateway.compat.rules.prefill import LONG, instruction, intent_of, is_foreign, violations
@@ -104,13 +104,13 @@ def test_without_a_user_turn_in_front_the_instruction_gets_its_own(before: list[
 
 def test_all_assistant_turns_at_the_end_are_one_prefill() -> None:
     done = rewrite(asked(O45, messages=[HELLO, begins('{"a"'), begins([block(": ")])]), O45, O46, KEEP)
-    assert done.plan is not None
+    assert done.plan
     assert done.plan.prefill == '{"a": '
 
 
 def test_an_empty_assistant_turn_is_left_out() -> None:
     done = rewrite(asked(O45, messages=[HELLO, begins("")]), O45, O46, KEEP)
-    assert done.plan is None
+    assert not done.plan
     assert listed(done) == ["prefill=L"]
     assert parse(done.body).turns == asked(O45).turns
 
@@ -222,7 +222,7 @@ def test_thinking_is_hidden_where_it_comes_unasked(
     source: Any, target: Any, policy: CompatPolicy, hides: bool
 ) -> None:
     done = rewrite(asked(source, messages=[HELLO, begins("{")]), source, target, policy)
-    assert done.plan is not None
+    assert done.plan
     assert done.plan.hides_thinking is hides
     assert ("unasked_thinking=E" in listed(done)) is hides
 
@@ -230,7 +230,7 @@ def test_thinking_is_hidden_where_it_comes_unasked(
 def test_thinking_that_was_asked_for_is_shown() -> None:
     thinking = {"type": "enabled", "budget_tokens": 2000}
     done = rewrite(asked(O45, messages=[HELLO, begins("{")], thinking=thinking), O45, O55, KEEP)
-    assert done.plan is not None
+    assert done.plan
     assert not done.plan.hides_thinking
 
 

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from gateway.compat.catalog import Model
-from gateway.compat.envelope import Draft, parse
+from gateway.compat.envelope import parse
 from gateway.compat.request import rewrite
 from gateway.compat.rules.thinking import BUDGETS, at_most, unasked, violations
 from gateway.core.spec import CompatPolicy
-from tests.support.requests import HELLO, Json, asked, rewritten
+from tests.support.requests import HELLO, Json, asked, draft_of, rewritten
 from tests.support.rows import F52, H45, H55, O5, O45, O46, O47, O48, O55, S5, S45, S46, S55, name
 
 OFF = {"type": "disabled"}
@@ -33,15 +33,15 @@ OFF_CASES: list[tuple[Model, Json, Model, Any, Any, list[str]]] = [
     (H45, {}, H55, OFF, None, ["thinking=L"]),
     (S46, {}, S5, OFF, None, ["thinking=L"]),
     (S45, {}, S55, BETWEEN, None, ["thinking=E"]),
-    (O45, {}, O55, HIDDEN, LOW, ["thinking=E", "max_tokens=E"]),
-    (O45, {}, F52, HIDDEN, LOW, ["thinking=E", "max_tokens=E"]),
+    (O45, {}, O55, HIDDEN, LOW, ["thinking=E", "unasked_thinking=E", "max_tokens=E"]),
+    (O45, {}, F52, HIDDEN, LOW, ["thinking=E", "unasked_thinking=E", "max_tokens=E"]),
     (O45, {"thinking": OFF}, O48, OFF, None, []),
     (O45, {"thinking": OFF}, O5, OFF, None, []),
     (S5, {"thinking": OFF}, S55, BETWEEN, None, ["thinking=E"]),
-    (O5, {"thinking": OFF}, O55, HIDDEN, LOW, ["thinking=E", "max_tokens=E"]),
+    (O5, {"thinking": OFF}, O55, HIDDEN, LOW, ["thinking=E", "unasked_thinking=E", "max_tokens=E"]),
     (S55, {"thinking": BETWEEN}, S5, OFF, None, ["thinking=E"]),
     (S55, {"thinking": BETWEEN}, S45, OFF, None, ["thinking=E"]),
-    (S55, {"thinking": BETWEEN}, O55, HIDDEN, LOW, ["thinking=E", "max_tokens=E"]),
+    (S55, {"thinking": BETWEEN}, O55, HIDDEN, LOW, ["thinking=E", "unasked_thinking=E", "max_tokens=E"]),
     # off is not possible at every effort
     (O48, {"output_config": {"effort": "xhigh"}}, O5, OFF, {"effort": "high"}, ["thinking=L", "effort=E"]),
     (
@@ -248,7 +248,7 @@ def test_what_is_malformed_is_left_for_the_upstream_to_judge(thinking: Any) -> N
     ("source", "target", "effort", "expected", "done"),
     [
         (O45, O46, None, None, []),
-        (O46, O55, None, "low", ["thinking=E", "max_tokens=E"]),
+        (O46, O55, None, "low", ["thinking=E", "unasked_thinking=E", "max_tokens=E"]),
         (O5, O55, None, "high", ["effort=L"]),
         (O55, O5, None, "medium", ["effort=L"]),
         (O55, O46, None, "medium", ["thinking=L", "display=L", "effort=L"]),
@@ -324,9 +324,9 @@ def test_a_level_is_lowered_to_the_nearest_known(wanted: Any, levels: Any, level
 
 
 def test_only_thinking_that_the_request_did_not_mean_is_unasked() -> None:
-    assert unasked(Draft(asked(O45), O45, O55, CompatPolicy()))
-    assert not unasked(Draft(asked(O5), O5, O55, CompatPolicy()))
-    assert not unasked(Draft(asked(O45), O45, O48, CompatPolicy()))
+    assert unasked(draft_of(asked(O45), O45, O55))
+    assert not unasked(draft_of(asked(O5), O5, O55))
+    assert not unasked(draft_of(asked(O45), O45, O48))
 
 
 @pytest.mark.parametrize(

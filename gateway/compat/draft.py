@@ -1,0 +1,107 @@
+"""A request on its way from the model that it was written for to the one that will serve it.
+
+A `Draft` is a value: a rule takes one and returns another, so every rule is a pure function of the request,
+the two models' rows and the policy. A body that no rule touched goes out as the object that came in; in a
+body that one did, every other value is still the same bytes.
+
+Messages are changed by `Edit`s alone, told in places of the application's own messages (`replay`), because
+the next turn of the conversation must repeat them. Only what a rule can say again from the messages
+themselves is no edit: a prefill that is cut off, and rules over every message (`reworded`).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec import Raw
+
+from gateway.compat import replay
+from gateway.compat.answer.plan import PLAIN, AnswerPlan
+from gateway.compat.catalog import Model
+from gateway.compat.envelope import Envelope, Fields, encode, present, read
+from gateway.compat.replay import NOTHING, Edit, Replay
+from gateway.core.spec import CompatPolicy
+from gateway.core.types import Change, RewriteClass
+
+Rewording = Callable[[Sequence[Raw]], list[Raw]]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """One request while the rules work on it."""
+
+    envelope: Envelope
+    """As the application sent it."""
+    source: Model
+    """The model that the application wrote for."""
+    target: Model
+    """The model that will serve."""
+    policy: CompatPolicy
+    fields: Mapping[str, Raw]
+    """The top level in its order; `messages` as they came."""
+    betas: tuple[str, ...] = ()
+    """Values of `anthropic-beta`."""
+    version: str = ""
+    """The `anthropic-version`."""
+    counting: bool = False
+    """A count_tokens body: nothing is generated, `max_tokens` may be missing."""
+    insists: bool = False
+    """The model ignored what it was asked for, and is asked more firmly."""
+    past: Replay = NOTHING
+    """What earlier turns of the conversation left to be repeated."""
+    edits: tuple[Edit, ...] = ()
+    """What this request writes into its messages."""
+    cut: int | None = None
+    """Index of the first message that is left out (a prefill)."""
+    rewordings: tuple[Rewording, ...] = ()
+    """Rules over all messages, applied last."""
+    changes: tuple[Change, ...] = ()
+    plan: AnswerPlan = PLAIN
+
+    def put(self, name: str, value: object) -> "Draft":
+        """Set a field in its place, a new one at the end."""
+        return replace(self, fields={**self.fields, name: encode(value)})
+
+    def drop(self, name: str) -> "Draft":
+        """Leave a field out."""
+        if name not in self.fields:
+            return self
+        return replace(self, fields={key: value for key, value in self.fields.items() if key != name})
+
+    def note(self, rule: str, rewrite_class: RewriteClass, sentence: str) -> "Draft":
+        """Write down what a rule did."""
+        return replace(self, changes=(*self.changes, Change(rule, rewrite_class, sentence)))
+
+    def edit(self, *edits: Edit) -> "Draft":
+        """Write into the messages; the next turns repeat it."""
+        return replace(self, edits=(*self.edits, *edits))
+
+    def reworded(self, rewording: Rewording) -> "Draft":
+        """Apply a rule to all messages once they stand."""
+        return replace(self, rewordings=(*self.rewordings, rewording))
+
+    def options(self, name: str) -> Fields | None:
+        """Return a field that is an object, one level down: empty where missing, None where it is none."""
+        raw = self.fields.get(name)
+        return read(raw, Fields) if present(raw) else {}
+
+    @property
+    def body(self) -> bytes:
+        """The request as it stands: the very bytes that came in where nothing was changed."""
+        fields = self._composed()
+        same = fields is self.envelope.fields
+        return self.envelope.body if same else msgspec.json.encode(fields)
+
+    def _composed(self) -> Mapping[str, Raw]:
+        broken = self.past.broken_at
+        if not (self.past.edits or self.edits or self.rewordings) and self.cut is None and broken is None:
+            return self.fields
+        messages = read(self.fields.get("messages"), list[Raw])
+        if messages is None:
+            return self.fields
+        if broken is not None:
+            messages = replay.without_thinking(messages, broken)
+        whole = replay.apply(messages[: self.cut], (*self.past.edits, *self.edits))
+        for reword in self.rewordings:
+            whole = reword(whole)
+        return {**self.fields, "messages": encode(whole)}
