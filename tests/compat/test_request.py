@@ -357,9 +357,8 @@ def test_rewriting_twice_is_rewriting_once(
     fields: Json, policy: CompatPolicy, pair: tuple[Model, Model], counting: bool
 ) -> None:
     source, target = pair
-    once = rewrite(
-        parse(json.dumps(fields).encode()), source, target, policy, Context(counting=counting)
-    ).body
+    context = Context(counting=counting)
+    once = rewrite(parse(json.dumps(fields).encode()), source, target, policy, context).body
     assert rewrite(parse(once), source, target, policy, context).body == once
 
 

@@ -66,11 +66,11 @@ OFF_CASES: list[tuple[Model, Json, Model, Any, Any, list[str]]] = [
         O55,
         HIDDEN,
         LOW,
-        ["thinking=E", "effort=E", "max_tokens=E"],
+        ["thinking=E", "effort=E", "unasked_thinking=E", "max_tokens=E"],
     ),
     # a request that only warms the cache asks for no thinking
-    (O45, {"max_tokens": 0}, O55, None, LOW, ["thinking=E"]),
-    (O5, {"max_tokens": 0, "thinking": OFF}, O55, None, LOW, ["thinking=E"]),
+    (O45, {"max_tokens": 0}, O55, None, LOW, ["thinking=E", "unasked_thinking=E"]),
+    (O5, {"max_tokens": 0, "thinking": OFF}, O55, None, LOW, ["thinking=E", "unasked_thinking=E"]),
 ]
 
 ON_CASES: list[tuple[Model, Json, Model, Any, Any, list[str]]] = [
