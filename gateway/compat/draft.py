@@ -12,13 +12,13 @@ themselves is no edit: a prefill that is cut off, and rules over every message (
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import msgspec
 from msgspec import Raw
 
 from gateway.compat import replay
 from gateway.compat.answer.plan import PLAIN, AnswerPlan
 from gateway.compat.catalog import Model
-from gateway.compat.envelope import Envelope, Fields, encode, present, read
+from gateway.compat.envelope import Envelope, Fields, Turn, encode, present, read
+from gateway.compat.prompts import PromptVariant
 from gateway.compat.replay import NOTHING, Edit, Replay
 from gateway.core.spec import CompatPolicy
 from gateway.core.types import Change, RewriteClass
@@ -47,6 +47,10 @@ class Draft:
     """A count_tokens body: nothing is generated, `max_tokens` may be missing."""
     insists: bool = False
     """The model ignored what it was asked for, and is asked more firmly."""
+    ruleset: str = ""
+    """The one that the conversation is pinned to."""
+    variant: PromptVariant | None = None
+    """The prompt variant that the conversation has."""
     past: Replay = NOTHING
     """What earlier turns of the conversation left to be repeated."""
     edits: tuple[Edit, ...] = ()
@@ -88,20 +92,30 @@ class Draft:
     @property
     def body(self) -> bytes:
         """The request as it stands: the very bytes that came in where nothing was changed."""
-        fields = self._composed()
-        same = fields is self.envelope.fields
-        return self.envelope.body if same else msgspec.json.encode(fields)
+        return self.sent.body
 
-    def _composed(self) -> Mapping[str, Raw]:
+    @property
+    def sent(self) -> Envelope:
+        """The request as it stands, as one would have received it; what is known of it is not read again."""
+        messages = self._messages()
+        if messages is None:
+            same = self.fields is self.envelope.fields
+            return self.envelope if same else self.envelope.with_fields(self.fields)
+        fields = {**self.fields, "messages": encode([raw for raw, _ in messages])}
+        turns = tuple(turn for _, turn in messages if turn is not None)
+        return self.envelope.with_fields(fields, turns if len(turns) == len(messages) else ())
+
+    def _messages(self) -> list[tuple[Raw, Turn | None]] | None:
+        """Return the messages as they stand, and what they are; None where they are as they came."""
         broken = self.past.broken_at
         if not (self.past.edits or self.edits or self.rewordings) and self.cut is None and broken is None:
-            return self.fields
+            return None
         messages = read(self.fields.get("messages"), list[Raw])
         if messages is None:
-            return self.fields
-        if broken is not None:
-            messages = replay.without_thinking(messages, broken)
-        whole = replay.apply(messages[: self.cut], (*self.past.edits, *self.edits))
+            return None
+        known = {id(raw): turn for raw, turn in zip(messages, self.envelope.turns, strict=False)}
+        whole = messages if broken is None else replay.without_thinking(messages, broken)
+        whole = replay.apply(whole[: self.cut], (*self.past.edits, *self.edits))
         for reword in self.rewordings:
             whole = reword(whole)
-        return {**self.fields, "messages": encode(whole)}
+        return [(raw, known.get(id(raw)) or read(raw, Turn)) for raw in whole]

@@ -123,6 +123,15 @@ class Envelope:
         """
         return _digest(self.fields.get("system", Raw(b"null")), self._first_user_turn)
 
+    def with_fields(self, fields: Mapping[str, Raw], turns: tuple[Turn, ...] | None = None) -> "Envelope":
+        """Return the request with other fields; `turns` are its messages where those are others too."""
+        changed = Envelope(msgspec.json.encode(fields), fields, read(fields.get("model"), str) or "")
+        if turns is not None:
+            vars(changed)["turns"] = turns
+        elif "turns" in vars(self):
+            vars(changed)["turns"] = self.turns
+        return changed
+
     @property
     def _first_user_turn(self) -> Raw | None:
         return next((turn.content for turn in self.turns if turn.role == "user"), None)

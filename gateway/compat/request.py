@@ -1,27 +1,36 @@
 """A request written for one model, said to another.
 
-The rules run in one fixed order: thinking and its display, effort, sampling, prefill, `max_tokens`. Each is
-a pure function of the request and the two models' rows, so the same conversation is said to the same model
-in the same words for as long as the ruleset does not change; that is why its version is pinned with a
-conversation.
+The rules stand in one table and run in its order: thinking, effort and display, sampling, prefill, what the
+answer must not show, `max_tokens`. Each is a pure function of the request and the two models' rows, so the
+same conversation is said to the same model in the same words for as long as the ruleset does not change;
+that is why its version is pinned with a conversation.
 
 A rule fires only where the source takes something that the target does not, or means something else by it.
 What the source would reject too is not repaired: both models are to give the caller the same error.
-Applying the rules to their own result changes nothing.
+Applying the rules to their own result changes nothing. (An `effort: map` whose results are keys again is
+the exception; nothing is ever rewritten twice.)
 
-`obstacle` names what no rule can say to the target. It is to be judged before arms are drawn, for both
-alike.
+Guards stand in a second table. They name what no rule can say to the target: an obstacle, to be judged
+before arms are drawn, for both alike. Judges, in a third, say what a model would reject. Whatever the rules
+made of a request is judged once more before it is sent: `Rewrite.violations` is what the target would
+reject and the source would not have, so it names a hole in the rules, and control can answer instead.
+
+Some rewrites of the reference are no row here. Thinking blocks stay where they are (R11), because the API
+drops what a model cannot read and stripping them would break a chain. The client's API version goes on as it
+came (§7): it is the same for both models. What becomes of the answer (R13, R14, R15) follows the policy.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
 
 from gateway.compat.answer.plan import PLAIN, AnswerPlan
 from gateway.compat.catalog import Model
 from gateway.compat.draft import Draft
 from gateway.compat.envelope import Envelope, parse, present
+from gateway.compat.prompts import PromptVariant
 from gateway.compat.replay import NOTHING, Edit, Replay
-from gateway.compat.rules import limits, prefill, sampling, thinking, tools, unasked
+from gateway.compat.rules import effort, limits, prefill, prompt, sampling, thinking, tools, turns, unasked
 from gateway.core.spec import CompatPolicy
 from gateway.core.types import Change, RewriteClass
 
@@ -41,18 +50,70 @@ class Rule:
     """As in `x-gateway-rewrites`."""
     apply: Callable[[Draft], Draft]
     since: str = "1"
-    """The first ruleset that has it."""
+    """The first ruleset that has it, a number."""
 
+
+PROMPT = Rule("", "prompt", prompt.apply, since="2")
+"""The only one that is applied to one's own model too; the reference has no code for it."""
 
 RULES: tuple[Rule, ...] = (
-    Rule("R2 R3 R7", "thinking", thinking.apply),
-    Rule("R6", "effort", thinking.apply_effort),
+    Rule("R3", "thinking", thinking.pin),
+    Rule("R2", "thinking", thinking.convert),
+    Rule("R7", "display", thinking.show),
+    Rule("R6", "effort", effort.apply),
     Rule("R1", "sampling", sampling.apply),
     Rule("R4", "prefill", prefill.apply),
     Rule("R12", "unasked_thinking", unasked.apply),
     Rule("R8", "max_tokens", limits.apply),
+    PROMPT,
 )
 """In the order in which they are applied."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Something that no rule can say to the target."""
+
+    code: str
+    """As in §4.1; empty where the reference has none."""
+    name: str
+    """As in `unservable_total`."""
+    reason: Callable[[Draft], str]
+    """Why the target cannot serve the request, which no rule has touched yet; empty where it can."""
+    policy: Literal["prefill", "forced_tool"] | None = None
+    """The policy whose `control` or `reject` goes before what is said for all."""
+    transient: bool = False
+    """It is one only while both models serve: where there is no way back, the target can serve it."""
+
+
+def _held_by_upstream(draft: Draft) -> str:
+    """A continued thread brings new turns only and is the model's that began it; nothing in the request says
+    which that was.
+    """
+    if not present(draft.envelope.fields.get("thread")):
+        return ""
+    return f"the upstream holds the conversation (thread), and {draft.target.id} cannot take it over"
+
+
+GUARDS: tuple[Guard, ...] = (
+    Guard("", "thread", _held_by_upstream, transient=True),
+    Guard("R5", "forced_tool", tools.unforceable, policy="forced_tool"),
+    Guard("R4", "prefill", prefill.unsayable, policy="prefill"),
+    Guard("R9", "mid_conversation_system", turns.unknown_role),
+    Guard("R17", "context_window", limits.over_window),
+)
+"""The first that has a reason names the obstacle."""
+
+JUDGES: tuple[Callable[[Envelope, Model], Iterator[Change]], ...] = (
+    thinking.violations,
+    effort.violations,
+    sampling.violations,
+    tools.violations,
+    prefill.violations,
+    limits.violations,
+    turns.violations,
+)
+"""What a model would reject, as far as its row tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +130,8 @@ class Rewrite:
     """What was written into the messages anew, for the note of this answer."""
     notes: int = 0
     """How many notes of earlier answers were repeated."""
+    violations: tuple[Change, ...] = ()
+    """What the target would reject in it and the source would not have: it is better not sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +144,8 @@ class Context:
     """The request's `anthropic-version`."""
     ruleset: str = RULESET
     """The one that the conversation is pinned to."""
+    variant: PromptVariant | None = None
+    """The prompt variant that the ruleset names."""
     past: Replay = NOTHING
     """What earlier turns left to be repeated."""
     counting: bool = False
@@ -109,9 +174,36 @@ def rewrite(
 ) -> Rewrite:
     """Say a request that was written for `source` to `target`.
 
-    To one's own model nothing but the id changes.
+    To one's own model nothing but the id changes, unless the model has a prompt variant.
     """
-    draft = Draft(
+    draft = _draft(envelope, source, target, policy, context)
+    foreign = target.id not in (source.id, *source.aliases)
+    for rule in in_force(context.ruleset):
+        if foreign or rule is PROMPT:
+            draft = rule.apply(draft)
+    draft = _disclosed(draft)
+    if envelope.model != target.id:
+        draft = draft.put("model", target.id)
+    sent = draft.sent
+    return Rewrite(
+        sent.body,
+        draft.changes,
+        draft.plan,
+        betas=None if draft.betas == context.betas else draft.betas,
+        edits=draft.edits,
+        notes=draft.past.notes,
+        violations=_introduced(sent, draft) if foreign else (),
+    )
+
+
+def in_force(ruleset: str) -> tuple[Rule, ...]:
+    """Return the rules of a ruleset, whose number may be followed by the variant of a prompt."""
+    number = int(ruleset.partition(";")[0])
+    return tuple(rule for rule in RULES if int(rule.since) <= number)
+
+
+def _draft(envelope: Envelope, source: Model, target: Model, policy: CompatPolicy, context: Context) -> Draft:
+    return Draft(
         envelope,
         source,
         target,
@@ -121,17 +213,17 @@ def rewrite(
         version=context.version,
         counting=context.counting,
         insists=context.insists,
+        ruleset=context.ruleset,
+        variant=context.variant,
         past=context.past,
     )
-    if target.id not in (source.id, *source.aliases):
-        for rule in RULES:
-            if rule.since <= context.ruleset.partition(";")[0]:
-                draft = rule.apply(draft)
-        draft = _disclosed(draft)
-    if envelope.model != target.id:
-        draft = draft.put("model", target.id)
-    betas = None if draft.betas == context.betas else draft.betas
-    return Rewrite(draft.body, draft.changes, draft.plan, betas, draft.edits, draft.past.notes)
+
+
+def _introduced(sent: Envelope, draft: Draft) -> tuple[Change, ...]:
+    """Return what the target rejects, less what the source would have rejected for the same reason."""
+    wrong = violations(sent, draft.target)
+    known = {change.rule for change in violations(draft.envelope, draft.source)} if wrong else set()
+    return tuple(change for change in wrong if change.rule not in known)
 
 
 def _disclosed(draft: Draft) -> Draft:
@@ -142,51 +234,24 @@ def _disclosed(draft: Draft) -> Draft:
     return draft.note("replay", RewriteClass.emulated, sentence)
 
 
-def obstacle(envelope: Envelope, source: Model, target: Model, policy: CompatPolicy) -> Obstacle | None:
+def obstacle(
+    envelope: Envelope, source: Model, target: Model, policy: CompatPolicy, context: Context = PLAINLY
+) -> Obstacle | None:
     """Return why `target` cannot serve what `source` can; None where it can, as is or rewritten."""
-    if present(envelope.fields.get("thread")):
-        # A continued thread brings new turns only and is the model's that began it; nothing in the request
-        # says which that was.
-        sentence = f"the upstream holds the conversation (thread), and {target.id} cannot take it over"
-        return replace(_obstacle("thread", sentence, "emulate", policy), transient=True)
-    if tools.cannot_force(envelope.fields, target) and not tools.cannot_force(envelope.fields, source):
-        sentence = f"tool_choice forces a tool call, which {target.id} does not take"
-        if policy.forced_tool == "emulate":
-            sentence += "; it cannot be emulated yet"
-        return _obstacle("forced_tool", sentence, policy.forced_tool, policy)
-    if prefill.is_foreign(envelope, source, target):
-        sentence = f"the last turn begins the answer (prefill), which {target.id} does not take"
-        if policy.prefill != "emulate":
-            return _obstacle("prefill", sentence, policy.prefill, policy)
-        if envelope.prefill is not None and not envelope.prefill.removable:
-            sentence += "; it holds results of server tools, which cannot be said in words"
-            return _obstacle("prefill", sentence, policy.prefill, policy)
-    if source.mid_conversation_system and not target.mid_conversation_system and _has_system_turns(envelope):
-        sentence = f"messages hold a turn of role system, which {target.id} does not take"
-        return _obstacle("mid_conversation_system", sentence, "emulate", policy)
-    if limits.too_long(envelope, target) and not limits.too_long(envelope, source):
-        sentence = f"the prompt is longer than the {target.context_tokens} tokens of {target.id}, by estimate"
-        return _obstacle("context_window", sentence, "emulate", policy)
+    draft = _draft(envelope, source, target, policy, context)
+    for guard in GUARDS:
+        if reason := guard.reason(draft):
+            change = Change(guard.name, RewriteClass.unservable, f"{reason}.")
+            choice = getattr(policy, guard.policy) if guard.policy else "emulate"
+            reject = (policy.unservable if choice == "emulate" else choice) == "reject"
+            return Obstacle(change, reject, guard.transient)
     return None
 
 
 def violations(envelope: Envelope | bytes, model: Model) -> list[Change]:
-    """Name everything in a request that `model` would reject, as far as its row tells.
-
-    For tests: what a source takes must, rewritten or named as an obstacle, be taken by every target.
-    """
+    """Name everything in a request that `model` would reject, as far as its row tells."""
     envelope = parse(envelope) if isinstance(envelope, bytes) else envelope
-    found = [
-        *thinking.violations(envelope, model),
-        *sampling.violations(envelope, model),
-        *tools.violations(envelope, model),
-        *prefill.violations(envelope, model),
-        *limits.violations(envelope, model),
-    ]
-    if _has_system_turns(envelope) and not model.mid_conversation_system:
-        sentence = f"{model.id} takes no turn of role system"
-        found.append(Change("mid_conversation_system", RewriteClass.unservable, sentence))
-    return found
+    return [change for judge in JUDGES for change in judge(envelope, model)]
 
 
 def header(changes: Iterable[Change]) -> str:
@@ -196,13 +261,3 @@ def header(changes: Iterable[Change]) -> str:
         known = gravest.get(change.rule, change.rewrite_class)
         gravest[change.rule] = max(known, change.rewrite_class, key=_GRAVITY.index)
     return ",".join(f"{rule}={rewrite_class}" for rule, rewrite_class in gravest.items())
-
-
-def _obstacle(rule: str, sentence: str, choice: str, policy: CompatPolicy) -> Obstacle:
-    """Name an obstacle; a rule's own `control` or `reject` goes before what is said for all."""
-    change = Change(rule, RewriteClass.unservable, f"{sentence}.")
-    return Obstacle(change, reject=(policy.unservable if choice == "emulate" else choice) == "reject")
-
-
-def _has_system_turns(envelope: Envelope) -> bool:
-    return any(turn.role == "system" for turn in envelope.turns)

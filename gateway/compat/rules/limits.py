@@ -1,8 +1,10 @@
 """What a model can take and give: the answer's cap (R8) and the window (R17).
 
 A cap above the model's maximum is lowered to it, and a thinking budget with it. Where a model thinks
-although nobody asked for it, the cap is raised by `HEADROOM_TOKENS`, so that thinking does not eat the
-answer; both are disclosed. Nothing else raises a cap.
+although nobody asked for it, the cap is raised by the policy's `max_tokens_headroom`, so that thinking does
+not eat the answer; both are disclosed. Nothing else raises a cap: not the newer tokenizers, which need up to
+1.35 times as many tokens for the same text, because the factor depends on the text and a cap is money; and
+not an effort that likes more room.
 
 The window is guarded by an estimate, because counting would cost a request: bytes of text per token, fewer
 for the newer tokenizers, with base64 data of images and documents taken out and every such block counted as
@@ -20,9 +22,6 @@ from gateway.compat.envelope import Envelope, encode
 from gateway.compat.rules.thinking import MIN_BUDGET, unasked, wish
 from gateway.core.types import Change, RewriteClass
 
-HEADROOM_TOKENS = 4096
-"""Room for thinking at the lowest effort that nobody asked for; our choice, there is no published figure."""
-
 BYTES_PER_TOKEN = {"old": 3.5, "new": 2.7, "newer": 2.7}
 """Of request text, by tokenizer generation: the newer ones need about 1.3 times as many tokens."""
 IMAGE_TOKENS = {"old": 1600, "new": 4784, "newer": 4784}
@@ -38,7 +37,7 @@ def apply(draft: Draft) -> Draft:
         return draft
     now = wish(draft.fields, draft.target)
     anew = now is not None and now.explicit and unasked(draft)
-    cap = min(asked + HEADROOM_TOKENS if anew else asked, most)
+    cap = min(asked + draft.policy.max_tokens_headroom if anew else asked, most)
     if cap == asked:
         return draft
     draft = draft.put("max_tokens", cap)
@@ -75,6 +74,14 @@ def estimated_tokens(body: bytes, model: Model) -> int:
     data = [match.end(1) - match.start(1) for match in _DATA.finditer(body)]
     text = len(body) - sum(data)
     return int(text / BYTES_PER_TOKEN[model.tokenizer]) + len(data) * IMAGE_TOKENS[model.tokenizer]
+
+
+def over_window(draft: Draft) -> str:
+    """Say that the prompt does not fit the target's window, by estimate, though it fits the source's."""
+    if not too_long(draft.envelope, draft.target) or too_long(draft.envelope, draft.source):
+        return ""
+    target = draft.target
+    return f"the prompt is longer than the {target.context_tokens} tokens of {target.id}, by estimate"
 
 
 def violations(envelope: Envelope, model: Model) -> Iterator[Change]:

@@ -50,6 +50,19 @@ def is_foreign(envelope: Envelope, source: Model, target: Model) -> bool:
     return envelope.prefill is not None and source.prefill and not target.prefill
 
 
+def unsayable(draft: Draft) -> str:
+    """Say why a prefill cannot be said to the target in words."""
+    prefill = draft.envelope.prefill
+    if prefill is None or not is_foreign(draft.envelope, draft.source, draft.target):
+        return ""
+    sentence = f"the last turn begins the answer (prefill), which {draft.target.id} does not take"
+    if draft.policy.prefill != "emulate":
+        return sentence
+    if not prefill.removable:
+        return f"{sentence}; it holds results of server tools, which cannot be said in words"
+    return ""
+
+
 def apply(draft: Draft) -> Draft:
     """Say a prefill in words, and plan how to put the answer back."""
     prefill = draft.envelope.prefill

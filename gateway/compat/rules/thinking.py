@@ -1,4 +1,4 @@
-"""Thinking, its display and effort (R2, R3, R7, R6): the same meaning in the other model's words.
+"""Thinking and its display (R3, R2, R7): the same meaning in the other model's words.
 
 A missing `thinking` means off to one model and adaptive to another, so it is first read as the model that
 the application wrote for would take it, then spelled for the model that serves. A spelling that the target
@@ -93,19 +93,62 @@ def unasked(draft: Draft) -> bool:
     return meant is not None and now is not None and not meant.on and now.on
 
 
-def apply(draft: Draft) -> Draft:
-    """Spell the request's thinking for the target (R2, R3, R7)."""
-    meant = wish(draft.fields, draft.source)
-    if meant is None or (not meant.explicit and draft.policy.thinking == "adopt"):
+def pin(draft: Draft) -> Draft:
+    """Say what the source takes for granted, where the target takes something else for granted; and say off
+    in the target's words (R3).
+    """
+    meant = _meant(draft)
+    if meant is None:
         return draft
     if not meant.on:
-        draft = _turn_off(draft, meant, "")
-    elif reason := _cannot_think(draft, meant):
-        draft = _turn_off(draft, meant, reason)
-    else:
-        draft = _turn_on(draft, meant)
-        draft = _show(draft, meant)
-    return draft
+        return _turn_off(draft, meant, "")
+    if reason := _cannot_think(draft, meant):
+        return _turn_off(draft, meant, reason)
+    rules = draft.target.thinking
+    if meant.explicit or "adaptive" not in rules.types or rules.omitted == "adaptive":
+        return draft
+    sentence = f"Adaptive thinking is named for {draft.target.id}."
+    return draft.put("thinking", {"type": "adaptive"}).note("thinking", RewriteClass.lossless, sentence)
+
+
+def convert(draft: Draft) -> Draft:
+    """Ask for thinking by budget or by effort, as the target has it (R2)."""
+    meant = _meant(draft)
+    if meant is None or not meant.on or meant.mode in draft.target.thinking.types:
+        return draft
+    if _cannot_think(draft, meant):  # left out, which is off to the target
+        return draft
+    return _with_effort(draft, meant) if meant.mode == "enabled" else _with_budget(draft, meant)
+
+
+def show(draft: Draft) -> Draft:
+    """Keep showing as much thinking as the source shows (R7)."""
+    meant, now = wish(draft.envelope.fields, draft.source), wish(draft.fields, draft.target)
+    if meant is None or now is None or not (meant.on and now.on) or _adopts(draft, meant):
+        return draft
+    source, target = draft.source.thinking, draft.target.thinking
+    asked = meant.options.get("display")
+    if present(asked):
+        if read(asked, str) != "updates" or (target.updates and now.mode == "adaptive"):
+            return draft
+        draft = draft.put("thinking", now.options | {"display": encode("summarized")})
+        sentence = f"{draft.target.id} shows no updates while it thinks: summaries are asked for."
+        return draft.note("display", RewriteClass.emulated, sentence)
+    if source.display_default == target.display_default:
+        return draft
+    shown = {"type": encode(now.mode), **now.options, "display": encode(source.display_default)}
+    sentence = f"The display of thinking, by default {source.display_default}, is named for the model."
+    return draft.put("thinking", shown).note("display", RewriteClass.lossless, sentence)
+
+
+def _meant(draft: Draft) -> Wish | None:
+    """Return what the request as it stands means to the source; None where it is not ours to spell."""
+    meant = wish(draft.fields, draft.source)
+    return None if meant is None or _adopts(draft, meant) else meant
+
+
+def _adopts(draft: Draft, meant: Wish) -> bool:
+    return not meant.explicit and draft.policy.thinking == "adopt"
 
 
 def _cannot_think(draft: Draft, meant: Wish) -> str:
@@ -185,27 +228,20 @@ def _turn_low(draft: Draft, meant: Wish) -> Draft:
     return draft
 
 
-def _turn_on(draft: Draft, meant: Wish) -> Draft:
-    rules, target = draft.target.thinking, draft.target.id
-    if meant.explicit and meant.mode in rules.types:
-        return draft
-    if meant.mode == "adaptive" and "adaptive" in rules.types:
-        if rules.omitted != "adaptive":
-            draft = draft.put("thinking", {"type": "adaptive"})
-            draft = draft.note("thinking", RewriteClass.lossless, f"Adaptive thinking is named for {target}.")
-    elif meant.mode == "enabled":
-        options = {key: value for key, value in meant.options.items() if key != "budget_tokens"}
-        draft = draft.put("thinking", options | {"type": encode("adaptive")})
-        draft, effort = _with_effort_of_budget(draft, meant.budget)
-        sentence = f"A thinking budget of {meant.budget} tokens became adaptive thinking at effort {effort}."
-        draft = draft.note("thinking", RewriteClass.emulated, sentence)
-    else:
-        budget = _budget(draft)
-        display = {key: value for key, value in meant.options.items() if key == "display"}
-        draft = draft.put("thinking", {"type": "enabled", "budget_tokens": budget, **display})
-        sentence = f"Adaptive thinking became a thinking budget of {budget} tokens for {target}."
-        draft = draft.note("thinking", RewriteClass.emulated, sentence)
-    return draft
+def _with_effort(draft: Draft, meant: Wish) -> Draft:
+    options = {key: value for key, value in meant.options.items() if key != "budget_tokens"}
+    draft = draft.put("thinking", options | {"type": encode("adaptive")})
+    draft, effort = _with_effort_of_budget(draft, meant.budget)
+    sentence = f"A thinking budget of {meant.budget} tokens became adaptive thinking at effort {effort}."
+    return draft.note("thinking", RewriteClass.emulated, sentence)
+
+
+def _with_budget(draft: Draft, meant: Wish) -> Draft:
+    budget = _budget(draft)
+    display = {key: value for key, value in meant.options.items() if key == "display"}
+    draft = draft.put("thinking", {"type": "enabled", "budget_tokens": budget, **display})
+    sentence = f"Adaptive thinking became a thinking budget of {budget} tokens for {draft.target.id}."
+    return draft.note("thinking", RewriteClass.emulated, sentence)
 
 
 def _with_effort_of_budget(draft: Draft, budget: int) -> tuple[Draft, str]:
@@ -220,6 +256,13 @@ def _with_effort_of_budget(draft: Draft, budget: int) -> tuple[Draft, str]:
     if effort is None:
         return draft, "by default"
     return draft.put("output_config", options | {"effort": encode(effort)}), effort
+
+
+def at_most(wanted: Effort, levels: tuple[Effort, ...]) -> Effort | None:
+    """Return the highest of `levels` up to `wanted`, else the lowest there is; None without levels."""
+    ordered = sorted(levels, key=EFFORTS.index)
+    lower = [level for level in ordered if EFFORTS.index(level) <= EFFORTS.index(wanted)]
+    return lower[-1] if lower else next(iter(ordered), None)
 
 
 def _budget(draft: Draft) -> int:
@@ -250,97 +293,11 @@ def _open_round_without_thinking(turns: tuple[Turn, ...]) -> bool:
     return False
 
 
-def _show(draft: Draft, meant: Wish) -> Draft:
-    """Keep showing as much thinking as the source showed (R7)."""
-    source, target = draft.source.thinking, draft.target.thinking
-    now = wish(draft.fields, draft.target)
-    if now is None:
-        return draft
-    asked = meant.options.get("display")
-    if present(asked):
-        if read(asked, str) == "updates" and not (target.updates and now.mode == "adaptive"):
-            draft = draft.put("thinking", now.options | {"display": encode("summarized")})
-            sentence = f"{draft.target.id} shows no updates while it thinks: summaries are asked for."
-            draft = draft.note("display", RewriteClass.emulated, sentence)
-    elif source.display_default != target.display_default:
-        shown = {"type": encode(now.mode), **now.options, "display": encode(source.display_default)}
-        draft = draft.put("thinking", shown)
-        sentence = f"The display of thinking, by default {source.display_default}, is named for the model."
-        draft = draft.note("display", RewriteClass.lossless, sentence)
-    return draft
-
-
-# --- effort -----------------------------------------------------------------------------------------------
-
-
-def at_most(wanted: Effort, levels: tuple[Effort, ...]) -> Effort | None:
-    """Return the highest of `levels` up to `wanted`, else the lowest there is; None without levels."""
-    ordered = sorted(levels, key=EFFORTS.index)
-    lower = [level for level in ordered if EFFORTS.index(level) <= EFFORTS.index(wanted)]
-    return lower[-1] if lower else next(iter(ordered), None)
-
-
-def apply_effort(draft: Draft) -> Draft:
-    """Keep the effort that the source would have spent, as far as the target knows it (R6)."""
-    options = draft.options("output_config")
-    if options is None:
-        return draft
-    raw, target = options.get("effort"), draft.target
-    asked = _level(raw)
-    if present(raw) and asked is None:
-        return draft
-    if not target.effort.levels:
-        draft = _drop_effort(draft, options, asked)
-        return draft
-    default = draft.source.effort.default
-    pinned = default if draft.policy.effort == "preserve" and default != target.effort.default else None
-    wanted = asked or pinned
-    cap = target.thinking.off_max_effort if _is_off(draft.fields, target) else None
-    in_force = wanted or target.effort.default
-    if cap and in_force and EFFORTS.index(in_force) > EFFORTS.index(cap):
-        wanted = cap
-    level = at_most(wanted, target.effort.levels) if wanted else None
-    if level is None or level == asked:
-        return draft
-    draft = draft.put("output_config", options | {"effort": encode(level)})
-    if asked is None and level == pinned:
-        draft = draft.note(
-            "effort", RewriteClass.lossless, f"Effort {level}, the default, is named for {target.id}."
-        )
-    else:
-        sentence = f"Effort {wanted} is {level} on {target.id}."
-        if wanted == cap:
-            sentence = f"Effort is {level}, the most that {target.id} takes while thinking is off."
-        draft = draft.note("effort", RewriteClass.emulated, sentence)
-    return draft
-
-
-def _level(raw: Raw | None) -> Effort | None:
-    name = read(raw, str)
-    return next((level for level in EFFORTS if level == name), None)
-
-
-def _is_off(fields: Mapping[str, Raw], model: Model) -> bool:
-    now = wish(fields, model)
-    return now is not None and now.explicit and not now.on
-
-
-def _drop_effort(draft: Draft, options: Fields, asked: Effort | None) -> Draft:
-    if "effort" not in options:
-        return draft
-    rest = {key: value for key, value in options.items() if key != "effort"}
-    draft = draft.put("output_config", rest) if rest else draft.drop("output_config")
-    same = asked is None or asked == draft.source.effort.default
-    rewrite_class = RewriteClass.lossless if same else RewriteClass.emulated
-    draft = draft.note("effort", rewrite_class, f"Effort is left out: {draft.target.id} does not know it.")
-    return draft
-
-
 # --- what a model rejects ---------------------------------------------------------------------------------
 
 
 def violations(envelope: Envelope, model: Model) -> Iterator[Change]:
-    """Name what `model` would reject in a request's thinking and effort."""
+    """Name what `model` would reject."""
     now = wish(envelope.fields, model)
     if now is None:
         yield _violation("thinking", "thinking is malformed")
@@ -349,15 +306,6 @@ def violations(envelope: Envelope, model: Model) -> Iterator[Change]:
         yield from _thinking_violations(envelope, now, model)
     if now.on and model.forced_tool == "thinking_off" and tools.forced(envelope.fields):
         yield _violation("forced_tool", f"{model.id} forces a tool only while thinking is off")
-    if not present(envelope.fields.get("output_config")):
-        return
-    options = read(envelope.fields["output_config"], Fields) or {}
-    asked = _level(options.get("effort"))
-    if present(options.get("effort")) and asked not in model.effort.levels:
-        yield _violation("effort", f"{model.id} does not take this effort")
-    cap, in_force = model.thinking.off_max_effort, asked or model.effort.default
-    if cap and in_force and now.explicit and not now.on and EFFORTS.index(in_force) > EFFORTS.index(cap):
-        yield _violation("effort", f"effort {in_force} with thinking off")
 
 
 def _thinking_violations(envelope: Envelope, now: Wish, model: Model) -> Iterator[Change]:

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from gateway.compat.catalog import Model
+from gateway.compat.draft import Draft
 from gateway.compat.envelope import Envelope, read
 from gateway.core.types import Change, RewriteClass
 
@@ -32,6 +33,14 @@ def cannot_force(fields: Mapping[str, Raw], model: Model) -> bool:
     can_be_off = model.thinking.omitted == "off" or model.thinking.types & {"disabled", "between_tools"}
     never = model.forced_tool == "never" or (model.forced_tool == "thinking_off" and not can_be_off)
     return never and forced(fields)
+
+
+def unforceable(draft: Draft) -> str:
+    """Say why a forced tool cannot be said to the target."""
+    if not cannot_force(draft.fields, draft.target) or cannot_force(draft.fields, draft.source):
+        return ""
+    sentence = f"tool_choice forces a tool call, which {draft.target.id} does not take"
+    return sentence + ("; it cannot be emulated yet" if draft.policy.forced_tool == "emulate" else "")
 
 
 def violations(envelope: Envelope, model: Model) -> Iterator[Change]:

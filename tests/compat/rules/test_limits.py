@@ -8,7 +8,7 @@ import pytest
 
 from gateway.compat.catalog import Model
 from gateway.compat.envelope import parse
-from gateway.compat.rules.limits import HEADROOM_TOKENS, estimated_tokens, too_long, violations
+from gateway.compat.rules.limits import estimated_tokens, too_long, violations
 from tests.support.requests import asked, rewritten
 from tests.support.rows import O5, O45, O46, O48, O55, name
 
@@ -20,7 +20,7 @@ from tests.support.rows import O5, O45, O46, O48, O55, name
         (O46, O45, 64_001, 64_000, ["max_tokens=E"]),
         (O45, O46, 64_000, 64_000, []),
         (O45, O46, 200_000, 128_000, ["max_tokens=E"]),
-        (O45, O55, 100, 100 + HEADROOM_TOKENS, ["thinking=E", "unasked_thinking=E", "max_tokens=E"]),
+        (O45, O55, 100, 4196, ["thinking=E", "unasked_thinking=E", "max_tokens=E"]),
         (O48, O55, 126_000, 128_000, ["thinking=E", "unasked_thinking=E", "max_tokens=E"]),
         (O48, O55, 128_000, 128_000, ["thinking=E", "unasked_thinking=E"]),
         (O45, O55, 0, 0, ["thinking=E", "unasked_thinking=E"]),

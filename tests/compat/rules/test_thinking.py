@@ -5,8 +5,6 @@ from typing import Any
 import pytest
 
 from gateway.compat.catalog import Model
-from gateway.compat.envelope import parse
-from gateway.compat.request import rewrite
 from gateway.compat.rules.thinking import BUDGETS, at_most, unasked, violations
 from gateway.core.spec import CompatPolicy
 from tests.support.requests import HELLO, Json, asked, draft_of, rewritten
@@ -244,65 +242,6 @@ def test_what_is_malformed_is_left_for_the_upstream_to_judge(thinking: Any) -> N
     assert [change.rule for change in violations(asked(O45, thinking=thinking), O45)] == ["thinking"]
 
 
-@pytest.mark.parametrize(
-    ("source", "target", "effort", "expected", "done"),
-    [
-        (O45, O46, None, None, []),
-        (O46, O55, None, "low", ["thinking=E", "unasked_thinking=E", "max_tokens=E"]),
-        (O5, O55, None, "high", ["effort=L"]),
-        (O55, O5, None, "medium", ["effort=L"]),
-        (O55, O46, None, "medium", ["thinking=L", "display=L", "effort=L"]),
-        (H55, S55, None, "medium", ["effort=L"]),
-        (S45, S55, None, None, ["thinking=E"]),
-        (O48, O46, "xhigh", "high", ["effort=E"]),
-        (O48, O45, "max", "high", ["effort=E"]),
-        (O48, O46, "max", "max", []),
-        (O48, O45, "low", "low", []),
-        (O45, S45, "low", None, ["effort=E"]),
-        (O45, S45, "high", None, ["effort=L"]),
-        (O48, O46, "extreme", "extreme", []),
-    ],
-    ids=name,
-)
-def test_effort_stays_what_it_was_as_far_as_the_target_knows_it(
-    source: Model, target: Model, effort: str | None, expected: str | None, done: list[str]
-) -> None:
-    fields = {} if effort is None else {"output_config": {"effort": effort}}
-    body, changes = rewritten(source, target, **fields)
-    assert body.get("output_config") == (None if expected is None else {"effort": expected})
-    assert changes == done
-
-
-def test_the_target_s_own_default_effort_can_be_chosen() -> None:
-    body, changes = rewritten(O5, O55, policy=CompatPolicy(effort="target_default"))
-    assert "output_config" not in body
-    assert changes == []
-
-
-def test_it_is_said_why_effort_is_lowered_while_thinking_is_off() -> None:
-    done = rewrite(asked(O48, output_config={"effort": "max"}), O48, O5, CompatPolicy())
-    assert [change.sentence for change in done.changes] == [
-        "Thinking is set to disabled for claude-opus-5.",
-        "Effort is high, the most that claude-opus-5 takes while thinking is off.",
-    ]
-
-
-def test_other_output_options_keep_their_bytes_and_order() -> None:
-    raw = b'{"model":"x","output_config":{"format" : {"a":1.0} ,"effort":"max","later":[ ]},"messages":[]}'
-    source = parse(raw)
-    body = rewrite(source, O48, O45, CompatPolicy()).body
-    assert b'"output_config":{"format":{"a":1.0},"effort":"high","later":[ ]}' in body
-    gone = rewrite(source, O48, S45, CompatPolicy()).body
-    assert b'"output_config":{"format":{"a":1.0},"later":[ ]}' in gone
-
-
-@pytest.mark.parametrize("config", ["high", [], {"effort": 5}, {"effort": ["low"]}])
-def test_an_effort_that_is_malformed_is_left_alone(config: Any) -> None:
-    body, changes = rewritten(O5, O55, output_config=config)
-    assert body["output_config"] == config
-    assert changes == []
-
-
 def test_counting_needs_no_cap_for_a_budget() -> None:
     body, changes = rewritten(O5, O45, counting=True, max_tokens=None)
     assert body["thinking"]["budget_tokens"] == BUDGETS["high"]
@@ -336,9 +275,6 @@ def test_only_thinking_that_the_request_did_not_mean_is_unasked() -> None:
         (O55, {"thinking": OFF}, ["thinking"]),
         (S55, {"thinking": BETWEEN}, []),
         (S55, {"thinking": {**BETWEEN, "display": "omitted"}}, ["thinking"]),
-        (S55, {"thinking": BETWEEN, "output_config": {"effort": "max"}}, ["effort"]),
-        (O5, {"thinking": OFF, "output_config": {"effort": "xhigh"}}, ["effort"]),
-        (O48, {"thinking": OFF, "output_config": {"effort": "xhigh"}}, []),
         (O45, {"thinking": enabled(1023)}, ["thinking"]),
         (O45, {"thinking": enabled(10000)}, ["thinking"]),
         (O45, {"thinking": enabled(9999)}, []),
@@ -346,9 +282,6 @@ def test_only_thinking_that_the_request_did_not_mean_is_unasked() -> None:
         (O46, {"thinking": {**ADAPTIVE, "budget_tokens": 2000}}, ["thinking"]),
         (O5, {"thinking": {**ADAPTIVE, "display": "updates"}}, ["display"]),
         (O55, {"thinking": {**ADAPTIVE, "display": "updates"}}, []),
-        (S45, {"output_config": {"effort": "low"}}, ["effort"]),
-        (O46, {"output_config": {"effort": "xhigh"}}, ["effort"]),
-        (O46, {"output_config": {"effort": None, "format": {}}}, []),
         (O46, {"thinking": ADAPTIVE, **CHOICE}, ["forced_tool"]),
         (O46, {"thinking": OFF, **CHOICE}, []),
     ],
