@@ -9,6 +9,9 @@ ARGS       ?=
 
 # What the tests of the deployment run, as Debian names it. prometheus brings promtool.
 PROGRAMS   := prometheus haproxy
+# The clients in Node, and the oldest Node that they support.
+CLIENTS    := tests/deploy/node
+NODE_MAJOR := 20
 
 # The environment is the one beside this file, whatever the caller has activated.
 export UV_PROJECT_ENVIRONMENT := $(VENV)
@@ -21,7 +24,7 @@ HAS_RUNTIME := $(VENV)/.has-runtime
 HAS_DEV     := $(VENV)/.has-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-full test-deploy deps-deploy dashboards pictures check lint types imports rules fix clean
+.PHONY: help setup demo run test test-full test-deploy deps-deploy claude-code dashboards pictures check lint types imports rules fix clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,14 +43,22 @@ test: $(HAS_DEV) ## The test suite (ARGS=... goes to pytest)
 test-full: $(HAS_DEV) ## The long tests only
 	$(BIN)/pytest -q -n 2 --dist loadfile -m full $(ARGS)
 
-test-deploy: $(HAS_DEV) ## What needs system programs: Prometheus, dashboards, load balancer
+test-deploy: $(HAS_DEV) ## What needs system programs: Prometheus, dashboards, load balancer, clients in Node
 	$(BIN)/pytest -q -m deploy tests/deploy $(ARGS)
 
-deps-deploy: ## Install the programs of test-deploy (Debian, Ubuntu; root)
-	@command -v apt-get >/dev/null || { echo "no apt-get here; install yourself: $(PROGRAMS)"; exit 1; } >&2
+deps-deploy: ## Install what test-deploy runs (Debian, Ubuntu; root)
+	@command -v apt-get >/dev/null || { echo "no apt-get here; install yourself: $(PROGRAMS) nodejs npm"; exit 1; } >&2
 	@[ "$$(id -u)" = 0 ] || { echo "installing packages needs root: sudo make deps-deploy"; exit 1; } >&2
 	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PROGRAMS)
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PROGRAMS) \
+	  $$(command -v npm >/dev/null || echo nodejs npm)
+	@node -e 'process.exit(Number(process.versions.node.split(".")[0]) < $(NODE_MAJOR))' || { \
+	  echo "Node $$(node --version) is too old: the clients need $(NODE_MAJOR) or newer (https://nodejs.org/en/download)"; \
+	  exit 1; } >&2
+	npm ci --prefix $(CLIENTS) --ignore-scripts --no-audit --no-fund
+
+claude-code: $(HAS_DEV) ## Claude Code at a gateway, without network; say what it sent (ARGS=--help)
+	@$(BIN)/python -m tests.support.claude_code $(ARGS)
 
 dashboards: $(HAS_DEV) ## Write deploy/grafana/dashboards/*.json anew from deploy/grafana/*.py
 	$(BIN)/python -m deploy.grafana.build
