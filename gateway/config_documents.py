@@ -1,29 +1,25 @@
-"""The shapes of the YAML documents: what a key may hold, and the sentence for what it may not.
+"""The shapes of the YAML documents: what a key may hold, in the words of `config_shapes`.
 
-A document is validated whole. Every problem becomes one line, `file: path.to[0].key: what is wrong`, and all
-lines travel in one ConfigError. Unknown keys are problems too, with the name that was probably meant. Where a
-document looks like the frozen dataclass that it becomes (the catalogue, lists, policies), that dataclass is
-the shape; the others are written out here and turned into theirs by `to_spec`.
+Where a document looks like the frozen dataclass that it becomes (the catalogue, lists), that dataclass is the
+shape; the others are written out here and turned into theirs by `to_spec`.
 
 Nothing is accepted that would silently do nothing: an option whose behaviour does not exist yet is a problem.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import date
-from difflib import get_close_matches
-from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from gateway.compat.catalog import Model
+from gateway.config_compat import CompatDocument, to_policy
+from gateway.config_shapes import SOME, Count, Document, Duration, Name, Percent, Ratio, Text
 from gateway.core.address import upstream_address
 from gateway.core.spec import (
     UNIT_LADDER,
     BreakerRule,
-    CompatPolicy,
     Gates,
     Holdback,
     Lists,
@@ -33,59 +29,30 @@ from gateway.core.spec import (
     Stage,
     UnitKind,
 )
-from gateway.errors import ConfigError
-
-SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?[dhms])+")
-_PART = re.compile(r"(\d+(?:\.\d+)?)([dhms])")
 
 
-def parse_duration(text: object) -> float:
-    """Return the seconds of `3d`, `48h`, `2h30m`, `5s`; a bare number has no unit, so only 0 passes."""
-    if text == 0 and not isinstance(text, bool):
-        return 0.0
-    if not isinstance(text, str) or not _DURATION.fullmatch(text.strip()):
-        raise ValueError("a duration is a number with its unit, such as 3d, 48h, 5m or 30s")
-    return sum(float(number) * SECONDS[unit] for number, unit in _PART.findall(text))
+def _flattened(rows: object) -> object:
+    """Take lists that stand inside a row's lists apart: YAML can share a list, but not join two."""
+    if not isinstance(rows, list):
+        return rows
+    return [
+        {key: _flat(value) if isinstance(value, list) else value for key, value in row.items()}
+        if isinstance(row, Mapping)
+        else row
+        for row in rows
+    ]
 
 
-def _only_what_exists(compat: object) -> object:
-    if isinstance(compat, Mapping):
-        if compat.get("model_field") == "requested":
-            raise ValueError(
-                "model_field: 'requested' is not supported yet; answers name the model that served them"
-            )
-        if isinstance(compat.get("effort"), Mapping):
-            raise ValueError("effort: a map of levels is not supported yet; use preserve or target_default")
-    return compat
-
-
-def _not_empty(entries: object) -> object:
-    if isinstance(entries, list | tuple) and not entries:
-        raise ValueError("needs at least one entry")
-    return entries
-
-
-Duration = Annotated[float, BeforeValidator(parse_duration)]
-Percent = Annotated[float, Field(ge=0, le=100)]
-Text = Annotated[str, Field(min_length=1)]
-Count = Annotated[int, Field(ge=0)]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=63)]
-Ratio = Annotated[float, Field(gt=0)]
-SOME = BeforeValidator(_not_empty)
-"""Of a tuple; judged before its entries are, so that a bad entry is not reported as a missing one too."""
-
-
-class Document(BaseModel):
-    """What every shape has in common; the dataclasses inside inherit it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+def _flat(items: list[Any]) -> list[Any]:
+    return [part for item in items for part in (_flat(item) if isinstance(item, list) else (item,))]
 
 
 class CatalogueDocument(Document):
     """config/models.yaml."""
 
-    models: Annotated[tuple[Model, ...], SOME]
+    models: Annotated[tuple[Model, ...], SOME, BeforeValidator(_flattened)]
+    sets: tuple[tuple[Any, ...], ...] = ()
+    """Lists that rows share by anchor; they mean nothing by themselves."""
 
 
 class UpstreamDocument(Document):
@@ -120,6 +87,7 @@ class GatewayDocument(Document):
     upstream: UpstreamDocument = UpstreamDocument()
     catalogue: Text = "models.yaml"
     include: tuple[Text, ...] = ("migrations/*.yaml",)
+    prompts: tuple[Text, ...] = ("prompts/*.yaml",)
     limits: LimitsDocument = LimitsDocument()
     relay: RelayDocument = RelayDocument()
     pins: PinsDocument = PinsDocument()
@@ -211,24 +179,11 @@ class MigrationDocument(Document):
     stages: Annotated[tuple[StageDocument, ...], SOME]
     unit: Annotated[tuple[UnitKind, ...], SOME] = UNIT_LADDER
     lists: Lists = Lists()
-    compat: Annotated[CompatPolicy, BeforeValidator(_only_what_exists)] = CompatPolicy()
+    compat: CompatDocument = CompatDocument()
     gates: GatesDocument = GatesDocument()
     on_rollback: OnRollback = OnRollback()
     holdback: HoldbackDocument = HoldbackDocument()
     shadow: Shadow = Shadow()
-
-
-D = TypeVar("D", bound=Document)
-
-
-def validated(shape: type[D], content: object, path: Path) -> D:
-    """Return `content` as `shape`, or raise ConfigError with one line per problem."""
-    try:
-        return shape.model_validate(content)
-    except ValidationError as error:
-        schema = shape.model_json_schema()
-        lines = [f"{path}: {_sentence(problem, schema)}" for problem in error.errors(include_url=False)]
-        raise ConfigError("\n".join(lines)) from None
 
 
 def to_spec(document: MigrationDocument) -> MigrationSpec:
@@ -242,7 +197,7 @@ def to_spec(document: MigrationDocument) -> MigrationSpec:
         stages=tuple(Stage(**stage.model_dump()) for stage in document.stages),
         unit=document.unit,
         lists=document.lists,
-        compat=document.compat,
+        compat=to_policy(document.compat),
         gates=_gates(document.gates),
         on_rollback=document.on_rollback,
         holdback=Holdback(document.holdback.percent, until.isoformat() if until else None),
@@ -294,47 +249,3 @@ def _ratios(document: RollbackDocument | HoldDocument, ratios: dict[str, float])
         else:
             ratios[metric] = given.max_ratio
     return ratios
-
-
-# --- sentences ---------------------------------------------------------------------------------------------
-
-
-def _sentence(problem: Mapping[str, Any], schema: dict[str, Any]) -> str:
-    place: tuple[str | int, ...] = problem["loc"]
-    match problem["type"]:
-        case "extra_forbidden" | "unexpected_keyword_argument":
-            reason = _unknown_key(str(place[-1]), _known_keys(place[:-1], schema))
-        case "missing" | "missing_argument":
-            reason = "is required"
-        case "model_type" | "dataclass_type" | "dict_type":
-            reason = "should be keys with values, not a list or a single value"
-        case "tuple_type" | "list_type":
-            reason = "should be a list"
-        case _:
-            reason = problem["msg"].removeprefix("Value error, ")
-    return f"{_dotted(place)}: {reason}" if place else reason
-
-
-def _dotted(place: tuple[str | int, ...]) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).removeprefix(".")
-
-
-def _unknown_key(key: str, known: list[str]) -> str:
-    close = get_close_matches(key, known, n=1)
-    return (
-        f"unknown key; did you mean {close[0]!r}?"
-        if close
-        else f"unknown key; known here: {', '.join(known)}"
-    )
-
-
-def _known_keys(place: tuple[str | int, ...], schema: dict[str, Any]) -> list[str]:
-    """Return the keys that may stand at `place`, by walking the shape's JSON schema."""
-    node = schema
-    for part in (*place, None):
-        node = next((option for option in node.get("anyOf", ()) if option.get("type") != "null"), node)
-        if "$ref" in node:
-            node = schema["$defs"][node["$ref"].rpartition("/")[2]]
-        if part is not None:
-            node = node["items"] if isinstance(part, int) else node["properties"][part]
-    return list(node.get("properties", ()))

@@ -180,6 +180,145 @@ def test_the_other_capabilities_are_as_the_matrix_has_them() -> None:
     assert ids_where(True, "mid_conversation_system") == {O48, O5, O55, S55, H55, *FABLES, *MYTHOSES}
     assert ids_where("yes", "fast_mode") == {O55, "claude-fable-5-2", "claude-mythos-5-2"}
     assert ids_where("beta", "fast_mode") == {O5, O48}
+    assert ids_where("ignored", "fast_mode") == {O46}
+
+
+F5, F51, F52 = FABLES
+M5, M51, M52 = MYTHOSES
+COVERED = {*FABLES, *MYTHOSES}
+OLDEST = {O45, S45, H45}
+FROM_4_7 = {O47, O48, O5, O55, S55, H55, *COVERED}
+
+
+def having(feature: str) -> set[str]:
+    """The current models with a feature."""
+    return {model.id for model in CATALOGUE.models if model.id in CURRENT and feature in model.features}
+
+
+@pytest.mark.parametrize(
+    ("feature", "models"),
+    [
+        ("structured_outputs", {*CURRENT}),
+        ("output_format", OLDEST),
+        ("task_budgets", FROM_4_7),
+        ("compaction", {*CURRENT} - OLDEST),
+        ("compaction_on_demand", {O55, S55, H55, *COVERED}),
+        ("programmatic_tools", {*CURRENT} - {H45}),
+        ("inference_geo", {*CURRENT} - OLDEST - {PREVIEW}),
+        ("priority_tier", {O45, O46, O47, O48, S45, S46, H45, F5}),
+        ("per_message_effort", {O5, O55, S55, H55, F51, M51, F52, M52}),
+        ("tool_changes", {O48, O5, O55, S55, H55, *COVERED}),
+        ("fallbacks", {O5, O55, S55, *COVERED}),
+        ("fallbacks_default", {O5, O55, S55, H55, *COVERED}),
+        ("batch_300k", {O55, S55, H55}),
+        ("dynamic_search", {*CURRENT} - OLDEST - {PREVIEW}),
+    ],
+)
+def test_features_are_as_the_matrix_has_them(feature: str, models: set[str]) -> None:
+    assert having(feature) == models
+
+
+def test_tools_change_where_turns_of_role_system_are_taken() -> None:
+    assert having("tool_changes") == ids_where(True, "mid_conversation_system")
+    assert having("per_message_effort") < having("tool_changes")
+
+
+def taking(tool: str) -> set[str]:
+    """The current models that take a tool type."""
+    return {model.id for model in CATALOGUE.models if model.id in CURRENT and tool not in model.rejects_tools}
+
+
+@pytest.mark.parametrize(
+    ("tool", "models"),
+    [
+        ("computer_20250124", {S45, H45}),
+        ("computer_20251124", {O45, O46, O47, O48, O5, S46, S5, F5, F51, M5, M51}),
+        ("computer_toolset_20260801", {O5, O55, S55, H55, F51, F52, M51, M52}),
+        ("browser_toolset_20260801", {O55, H55, F51, F52, M51, M52}),
+        ("text_editor_20250124", set()),
+        ("text_editor_20250728", {*CURRENT}),
+        ("web_search_20250305", {*CURRENT}),
+        ("web_search_20260318", {*CURRENT} - OLDEST - {PREVIEW}),
+        ("web_fetch_20260209", {*CURRENT} - OLDEST - {PREVIEW}),
+        ("code_execution_20250825", {*CURRENT}),
+        ("code_execution_20260120", {*CURRENT} - {H45}),
+        ("bash_20250124", {*CURRENT}),
+        ("something_20300101", {*CURRENT}),
+    ],
+)
+def test_tool_types_are_taken_as_the_table_has_them(tool: str, models: set[str]) -> None:
+    assert taking(tool) == models
+
+
+def test_the_text_editor_had_another_name_before_claude_4() -> None:
+    older, newer = row("claude-3-7-sonnet-20250219").rejects_tools, row(O45).rejects_tools
+    assert ("text_editor_20250728" in older, "text_editor_20250124" in older) == (True, False)
+    assert ("text_editor_20250728" in newer, "text_editor_20250124" in newer) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("executors", "advisors"),
+    [
+        ([F52, M52], {F52, M52}),
+        ([F51, M51], {F51, M51, F52, M52}),
+        ([O5, O55, F5, M5], {*COVERED, O5, O55}),
+        ([O47, O48], {*COVERED, O5, O55, O47, O48, S55}),
+        ([S55], {*COVERED, O5, O55, S55}),
+        ([S5, H55], {*COVERED, O47, O48, O5, O55, S5, S55, H55}),
+        ([O46], {*COVERED, O46, O47, O48, O5, O55, S5, S55, H55}),
+        ([H45, S46], {*COVERED, O46, O47, O48, O5, O55, S46, S5, S55, H55}),
+        ([O45, S45, PREVIEW, *RETIRED], set()),
+    ],
+)
+def test_advisors_are_as_the_pairing_has_them(executors: list[str], advisors: set[str]) -> None:
+    for executor in map(row, executors):
+        assert {*executor.advisors} == advisors
+        assert len(executor.advisors) == len(advisors)
+        assert advisors == set() or F52 in executor.advisors
+
+
+def test_the_first_advisor_is_one_that_everybody_may_use() -> None:
+    firsts = {model.advisors[0] for model in CATALOGUE.models if model.advisors}
+    assert firsts == {O55, F52}
+    assert not any(row(first).verified_orgs_only for first in firsts)
+
+
+def test_fallbacks_name_older_models() -> None:
+    assert {model.id for model in CATALOGUE.models if model.fallbacks} == having("fallbacks")
+    assert row(S55).fallbacks == (S5,)
+    assert row(O5).fallbacks == (O48,)
+    for model_id in {O55, *COVERED}:
+        assert row(model_id).fallbacks == (O5, O48)
+
+
+def test_thinking_is_held_to_its_conversation_and_account_as_listed() -> None:
+    assert ids_where("always", "checks_prefix") == {F52, M52, M51}
+    assert ids_where("recent_accounts", "checks_prefix") == {F51, O55, S55, H55}
+    assert ids_where(True, "binds_account") == {S55, H55, F52, M52}
+
+
+@pytest.mark.parametrize(
+    ("reader", "read", "unread"),
+    [
+        (F52, {M52, F51, M51, F5, M5, O55, S55, H55, O5, O45, S45, H45}, {PREVIEW}),
+        (F51, {M51, O55, O5, F5, M5, O48, O45, S5, S45, H45}, {PREVIEW, S55, H55, F52, M52}),
+        (O55, {O5, O48, O45, S5, S45, H45, S55, H55}, COVERED | {PREVIEW}),
+        (S55, {S5, O48, H45, O45, S45, H55}, COVERED | {O5, O55, PREVIEW}),
+        (H55, {S5, O48, H45, O45}, COVERED | {O5, O55, S55, PREVIEW}),
+        (O5, {O48, S5}, COVERED | {O55, S55, H55}),
+        (O45, {S45}, COVERED | {O46, O5, O55}),
+        (PREVIEW, set(), {*CURRENT} - {PREVIEW}),
+    ],
+)
+def test_a_model_reads_the_thinking_of_those_before_it(reader: str, read: set[str], unread: set[str]) -> None:
+    assert row(reader).reads >= read
+    assert not row(reader).reads & unread
+
+
+def test_every_model_that_a_row_names_has_a_row() -> None:
+    for model in CATALOGUE.models:
+        for named in {*model.advisors, *model.fallbacks, *model.reads}:
+            assert row(named).id == named
 
 
 CARDS = [

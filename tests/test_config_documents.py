@@ -4,19 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+import yaml
 
 from gateway.config_documents import (
     CatalogueDocument,
-    Document,
     GatewayDocument,
     MigrationDocument,
     inconsistencies,
-    parse_duration,
     to_spec,
-    validated,
 )
+from gateway.config_shapes import Document, validated
 from gateway.core.spec import (
     BreakerRule,
     CompatPolicy,
@@ -102,36 +99,6 @@ def test_null_switches_a_gate_off() -> None:
     assert len(gates.breaker) == 4
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("3d", 259_200),
-        ("48h", 172_800),
-        ("5m", 300),
-        ("30s", 30),
-        ("2h30m", 9000),
-        ("1.5s", 1.5),
-        (" 5s ", 5),
-        (0, 0),
-    ],
-)
-def test_a_duration_is_a_number_with_its_unit(text: object, seconds: float) -> None:
-    assert parse_duration(text) == seconds
-
-
-@pytest.mark.parametrize(
-    "text", ["30", 30, 1.5, "", "h", "5 m", "-5m", "5M", "5ms", "1w", True, False, None, "1e3s"]
-)
-def test_anything_else_is_not_a_duration(text: object) -> None:
-    with pytest.raises(ValueError, match="number with its unit"):
-        parse_duration(text)
-
-
-@given(st.integers(0, 10**6), st.sampled_from("dhms"))
-def test_a_duration_of_whole_units_is_exact(number: int, unit: str) -> None:
-    assert parse_duration(f"{number}{unit}") == number * {"d": 86_400, "h": 3_600, "m": 60, "s": 1}[unit]
-
-
 # --- what is refused --------------------------------------------------------------------------------------
 
 
@@ -209,16 +176,6 @@ def test_a_value_that_cannot_be_is_refused_where_it_stands(more: dict[str, Any],
 
 def test_every_problem_has_its_line() -> None:
     assert len(problems_of(name="A", unit=["cookie"], stage=[])) == 3
-
-
-@pytest.mark.parametrize(
-    ("compat", "option"),
-    [({"model_field": "requested"}, "model_field"), ({"effort": {"high": "medium"}}, "effort")],
-)
-def test_what_does_not_exist_yet_is_refused_and_says_so(compat: dict[str, Any], option: str) -> None:
-    (problem,) = problems_of(compat=compat)
-    assert problem.startswith(f"m.yaml: compat: {option}: ")
-    assert "not supported yet" in problem
 
 
 @pytest.mark.parametrize(

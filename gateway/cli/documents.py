@@ -18,6 +18,18 @@ from gateway.tasks import SystemClock
 
 models = typer.Typer(no_args_is_help=True, help="The catalogue: what each model is, costs and accepts.")
 
+FAST_MODE = {
+    "no": "rejected",
+    "ignored": "accepted without effect",
+    "beta": "with its beta",
+    "yes": "accepted",
+}
+HELD_TO = {
+    "never": "is not held to its conversation",
+    "recent_accounts": "is held to its conversation for accounts since 2026-08-31",
+    "always": "is held to its conversation",
+}
+
 ConfigFile = Annotated[
     Path | None,
     typer.Option("--config", help="The gateway's YAML document. [GATEWAY_CONFIG]", show_default=False),
@@ -94,6 +106,16 @@ def _facts(model: Model) -> Iterator[tuple[str, str]]:
     if long := model.long_prices:
         above = view.tokens(long.above_prompt_tokens)
         yield "long prompts", f"{long.prices.input:g} in, {long.prices.output:g} out above {above} tokens"
+    yield from _accepted(model)
+    yield "advisors", ", ".join(model.advisors) or "none"
+    yield "fallbacks", ", ".join(model.fallbacks) or "none"
+    yield "its thinking", f"{HELD_TO[model.checks_prefix]}{', and to its account' * model.binds_account}"
+    yield "reads thinking of", ", ".join(sorted(model.reads - {model.id})) or "no other model"
+    yield "source", model.source
+
+
+def _accepted(model: Model) -> Iterator[tuple[str, str]]:
+    """What it takes."""
     thinking = model.thinking
     yield "thinking", f"{', '.join(sorted(thinking.types))}; left out means {thinking.omitted}"
     effort = model.effort
@@ -110,7 +132,10 @@ def _facts(model: Model) -> Iterator[tuple[str, str]]:
         "forced tool",
         {"always": "accepted", "thinking_off": "with thinking off", "never": "rejected"}[model.forced_tool],
     )
-    yield "source", model.source
+    yield "turns of role system", "accepted" if model.mid_conversation_system else "rejected"
+    yield "fast mode", FAST_MODE[model.fast_mode]
+    yield "features", ", ".join(sorted(model.features)) or "none of those that differ"
+    yield "rejects tools", ", ".join(sorted(model.rejects_tools)) or "none"
 
 
 def _catalogue(config: Path | None) -> Catalogue:

@@ -13,6 +13,24 @@ ThinkingType = Literal["enabled", "adaptive", "disabled", "between_tools"]
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
 EFFORTS: tuple[Effort, ...] = ("low", "medium", "high", "xhigh", "max")
 
+Feature = Literal[
+    "structured_outputs",  # output_config.format, and tools with strict: true
+    "output_format",  # the older spelling of it, at the top level
+    "task_budgets",  # output_config.task_budget
+    "compaction",  # context_management edits of type compact_20260112
+    "compaction_on_demand",  # the top-level `compaction`
+    "programmatic_tools",  # tools that code may call (allowed_callers)
+    "inference_geo",
+    "priority_tier",  # service_tier: auto, where the organisation has priority capacity
+    "per_message_effort",  # output_config on a turn of role system
+    "tool_changes",  # tool_addition and tool_removal in a turn of role system
+    "fallbacks",  # a list of models that answer in its place when it declines
+    "fallbacks_default",  # fallbacks: "default"
+    "batch_300k",  # answers of 300K tokens in batches
+    "dynamic_search",  # web search and fetch whose results are filtered by code
+]
+"""What a model takes, where it is a plain yes or no. Most of them are asked for under a beta."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prices:
@@ -113,13 +131,29 @@ class Model:
     sampling: Sampling
     forced_tool: Literal["always", "thinking_off", "never"]
     mid_conversation_system: bool
-    fast_mode: Literal["no", "beta", "yes"]
+    fast_mode: Literal["no", "ignored", "beta", "yes"]
+    """`ignored`: `speed: fast` passes and means nothing; `beta`: it needs its beta."""
     decision: Decision
     source: str
     """Where the facts stand: tag and section of the reference."""
     prices: Prices | None = None
     long_prices: PriceTier | None = None
     verified_orgs_only: bool = False
+    features: frozenset[Feature] = frozenset()
+    rejects_tools: frozenset[str] = frozenset()
+    """Exact tool types that are rejected; any other one passes."""
+    advisors: tuple[str, ...] = ()
+    """Models that may advise it, first the one that takes the place of one that may not; none: no advisor."""
+    fallbacks: tuple[str, ...] = ()
+    """Models that a list of `fallbacks` may name."""
+    checks_prefix: Literal["never", "recent_accounts", "always"] = "never"
+    """Whether its thinking is held to the conversation before it; `recent_accounts`: for accounts made since
+    2026-08-31, and for requests that ask for it.
+    """
+    binds_account: bool = False
+    """Whether its thinking is held to the account that it was made for."""
+    reads: frozenset[str] = frozenset()
+    """Ids of the models whose thinking it reads, besides its own."""
 
 
 class Catalogue:

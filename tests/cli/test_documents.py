@@ -77,6 +77,18 @@ def test_a_model_is_shown_by_id_and_by_alias(config: Path) -> None:
         assert part in by_id
 
 
+def test_what_differs_between_models_is_shown(config: Path) -> None:
+    shown = run("models", "show", "claude-sonnet-5-5", "--config", str(config)).out
+    for part in (
+        "task_budgets",
+        "computer_20251124",
+        "claude-opus-5-5",
+        "and to its account",
+        "since 2026-08-31",
+    ):
+        assert part in shown
+
+
 @pytest.mark.parametrize("name", ["claude-opus-4", "claude-opus-5-5-x", ""])
 def test_an_unknown_model_is_not_guessed(config: Path, name: str) -> None:
     ran = run("models", "show", name, "--config", str(config))
