@@ -7,8 +7,8 @@ that is why its version is pinned with a conversation.
 
 A rule fires only where the source takes something that the target does not, or means something else by it.
 What the source would reject too is not repaired: both models are to give the caller the same error.
-Applying the rules to their own result changes nothing. (An `effort: map` whose results are keys again is
-the exception; nothing is ever rewritten twice.)
+Applying the rules to their own result changes nothing, an `effort: map` apart: it cannot tell the rules'
+words from the application's. Nothing is ever rewritten twice.
 
 Guards stand in a second table. They name what no rule can say to the target: an obstacle, to be judged
 before arms are drawn, for both alike. Judges, in a third, say what a model would reject. Whatever the rules
@@ -27,7 +27,7 @@ from typing import Literal
 from gateway.compat.answer.plan import PLAIN, AnswerPlan
 from gateway.compat.catalog import Model
 from gateway.compat.draft import Draft
-from gateway.compat.envelope import Envelope, parse, present
+from gateway.compat.envelope import Envelope, parse
 from gateway.compat.prompts import PromptVariant
 from gateway.compat.replay import NOTHING, Edit, Replay
 from gateway.compat.rules import effort, limits, prefill, prompt, sampling, thinking, tools, turns, unasked
@@ -82,21 +82,9 @@ class Guard:
     """Why the target cannot serve the request, which no rule has touched yet; empty where it can."""
     policy: Literal["prefill", "forced_tool"] | None = None
     """The policy whose `control` or `reject` goes before what is said for all."""
-    transient: bool = False
-    """It is one only while both models serve: where there is no way back, the target can serve it."""
-
-
-def _held_by_upstream(draft: Draft) -> str:
-    """A continued thread brings new turns only and is the model's that began it; nothing in the request says
-    which that was.
-    """
-    if not present(draft.envelope.fields.get("thread")):
-        return ""
-    return f"the upstream holds the conversation (thread), and {draft.target.id} cannot take it over"
 
 
 GUARDS: tuple[Guard, ...] = (
-    Guard("", "thread", _held_by_upstream, transient=True),
     Guard("R5", "forced_tool", tools.unforceable, policy="forced_tool"),
     Guard("R4", "prefill", prefill.unsayable, policy="prefill"),
     Guard("R9", "mid_conversation_system", turns.unknown_role),
@@ -165,8 +153,6 @@ class Obstacle:
     """Its class is X."""
     reject: bool
     """Policy wants the caller told, as a 400 with the change's sentence; otherwise control serves."""
-    transient: bool = False
-    """It is one only while both models serve: where there is no way back, the target can serve it."""
 
 
 def rewrite(
@@ -244,7 +230,7 @@ def obstacle(
             change = Change(guard.name, RewriteClass.unservable, f"{reason}.")
             choice = getattr(policy, guard.policy) if guard.policy else "emulate"
             reject = (policy.unservable if choice == "emulate" else choice) == "reject"
-            return Obstacle(change, reject, guard.transient)
+            return Obstacle(change, reject)
     return None
 
 

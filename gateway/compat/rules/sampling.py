@@ -1,7 +1,8 @@
-"""Sampling (R1): temperature, top_p and top_k that the target rejects are left out.
+"""Sampling (R1): temperature, top_p and top_k that the target rejects and the source takes are left out.
 
 Leaving out a value that means the default changes nothing; any other value is lost, because newer models
-have no substitute for it. What is not a number is left for the upstream to judge.
+have no substitute for it. What is not a number is left for the upstream to judge, and so is everything under
+the API version that knows no sampling: there both models say no.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,9 @@ from gateway.compat.draft import Draft
 from gateway.compat.envelope import Envelope, present, read
 from gateway.compat.rules.thinking import wish
 from gateway.core.types import Change, RewriteClass
+
+VERSION_WITHOUT = "2026-10-21"
+"""The `anthropic-version` under which no model takes any of it."""
 
 PARAMETERS = ("temperature", "top_p", "top_k")
 
@@ -26,10 +30,14 @@ _LEAST_TOP_P_WITH_THINKING = 0.95
 
 def apply(draft: Draft) -> Draft:
     """Leave out what the target rejects."""
-    thinks_anew = _thinks(draft.fields, draft.target) and not _thinks(draft.envelope.fields, draft.source)
+    if draft.version == VERSION_WITHOUT:
+        return draft
+    source, target = draft.source, draft.target
+    thought, thinks = _thinks(draft.envelope.fields, source), _thinks(draft.fields, target)
     given = _given(draft.fields)
     for name, value in given.items():
-        if _accepts(name, value, draft.target, thinks=thinks_anew):
+        refused = value is not None and not _accepts(name, value, source, thinks=thought)
+        if refused or _accepts(name, value, target, thinks=thinks):
             continue
         draft = draft.drop(name)
         same = value is None or value in _NEUTRAL[name]
@@ -37,12 +45,12 @@ def apply(draft: Draft) -> Draft:
         draft = draft.note(
             "sampling",
             RewriteClass.lossless if same else RewriteClass.emulated,
-            f"{name}{shown} is left out: {draft.target.id} does not take it.",
+            f"{name}{shown} is left out: {target.id} does not take it.",
         )
     both = given.keys() & draft.fields.keys() >= {"temperature", "top_p"}
-    if both and draft.source.sampling.both and not draft.target.sampling.both:
+    if both and source.sampling.both and not target.sampling.both:
         draft = draft.drop("top_p")
-        sentence = f"top_p is left out: {draft.target.id} does not take it together with temperature."
+        sentence = f"top_p is left out: {target.id} does not take it together with temperature."
         draft = draft.note("sampling", RewriteClass.emulated, sentence)
     return draft
 
@@ -52,7 +60,7 @@ def violations(envelope: Envelope, model: Model) -> Iterator[Change]:
     given = _given(envelope.fields)
     thinks = _thinks(envelope.fields, model)
     for name, value in given.items():
-        if not _accepts(name, value, model, thinks=thinks):
+        if value is not None and not _accepts(name, value, model, thinks=thinks):
             yield Change("sampling", RewriteClass.unservable, f"{model.id} does not take this {name}")
     if given.keys() >= {"temperature", "top_p"} and not model.sampling.both:
         yield Change("sampling", RewriteClass.unservable, f"{model.id} takes temperature or top_p, not both")

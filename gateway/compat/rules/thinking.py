@@ -15,8 +15,9 @@ thinking off, no room for a budget, an open tool round whose turns do not begin 
 manual thinking. With `thinking: adopt` a missing value is left to the target's own meaning.
 
 Budgets and efforts have no official mapping. Ours goes there and back: below 4 096 tokens is low, below
-16 384 medium, more is high; low is 2 048, medium 8 192, high 16 384, xhigh 24 576, max 32 768, but never
-more than half of `max_tokens`, so that there is room for the answer.
+16 384 medium, more is high (a Haiku is asked for no more than its default); low is 2 048, medium 8 192, high
+16 384, xhigh 24 576, max 32 768, but never more than half of `max_tokens`, so that there is room for the
+answer.
 """
 
 from collections.abc import Iterator, Mapping
@@ -255,6 +256,9 @@ def _with_effort_of_budget(draft: Draft, budget: int) -> tuple[Draft, str]:
     effort = at_most(wanted, draft.target.effort.levels)
     if effort is None:
         return draft, "by default"
+    default = draft.target.effort.default
+    if draft.target.line == "haiku" and default is not None:
+        effort = min(effort, default, key=EFFORTS.index)
     return draft.put("output_config", options | {"effort": encode(effort)}), effort
 
 

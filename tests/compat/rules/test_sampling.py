@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from gateway.compat.catalog import Model
-from gateway.compat.rules.sampling import violations
-from tests.support.requests import Json, asked, rewritten
+from gateway.compat.request import Context, rewrite
+from gateway.compat.rules.sampling import VERSION_WITHOUT, violations
+from tests.support.requests import KEEP, Json, asked, listed, rewritten
 from tests.support.rows import H45, H55, O5, O45, O46, O47, O55, S5, S45, S55, name
 
 
@@ -54,6 +55,21 @@ def test_what_the_source_rejects_too_is_not_repaired() -> None:
     body, changes = rewritten(O45, O46, temperature=0.5, top_p=0.9)
     assert (body["temperature"], body["top_p"]) == (0.5, 0.9)
     assert changes == []
+
+
+def test_neither_model_s_refusal_is_repaired() -> None:
+    assert rewritten(O47, O5, temperature=0.5)[0]["temperature"] == 0.5
+    assert rewritten(S55, O47, top_k=1)[0]["top_k"] == 1
+
+
+def test_nothing_is_left_out_under_the_api_version_that_knows_no_sampling() -> None:
+    envelope = asked(O45, temperature=0)
+    assert rewrite(envelope, O45, O47, KEEP, Context(version=VERSION_WITHOUT)).changes == ()
+    assert listed(rewrite(envelope, O45, O47, KEEP, Context(version="2023-06-01"))) == ["sampling=E"]
+
+
+def test_null_is_absence() -> None:
+    assert list(violations(asked(O47, temperature=None), O47)) == []
 
 
 ALWAYS_THINKS = replace(O55, id="samples", sampling=O45.sampling)

@@ -81,7 +81,7 @@ ON_CASES: list[tuple[Model, Json, Model, Any, Any, list[str]]] = [
         {"thinking": enabled(16384), "max_tokens": 20000},
         H55,
         SHOWN,
-        {"effort": "high"},
+        {"effort": "medium"},
         ["thinking=E", "display=L"],
     ),
     (
