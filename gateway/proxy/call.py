@@ -76,3 +76,5 @@ class Call:
     """count_tokens: the same assignment and rewriting, but nothing is noted or counted."""
     started: float
     """Monotonic time at which the head arrived."""
+    batched: bool = False
+    """An item of a batch: assigned and rewritten like a message, and pinned, but compared with nothing."""

@@ -16,6 +16,7 @@ come between assignment and sending.
 from dataclasses import dataclass, replace
 
 from gateway.compat.request import Context, Rewrite, rewrite
+from gateway.compat.thread import continued
 from gateway.core.sse import SseScanner
 from gateway.core.types import Arm, FallbackCause, Phase, parse_json
 from gateway.errors import ConnectFailed, Unanswered, UpstreamBroken, UpstreamError, UpstreamTimeout
@@ -80,16 +81,20 @@ async def forward(call: Call, resolved: Resolved, rewritten: Rewrite, plane: Pla
     try:
         sent = await _ask(call, governed, Arm.candidate, rewritten, plane)
     except UpstreamError as error:
-        if not governed.rescues:
+        if not _rescues(call, governed):
             raise
         cause = _cause_of(error)
     else:
         failed = _cause(sent, rewritten=rewritten.body is not call.envelope.body)
-        if failed is None or not governed.rescues:
+        if failed is None or not _rescues(call, governed):
             return sent
         sent.exchange.close()
         cause = failed
     return await _rescue(call, governed, cause, plane, sent_at=sent_at)
+
+
+def _rescues(call: Call, governed: Governed) -> bool:
+    return governed.rescues and continued(call.envelope) is None
 
 
 async def _rescue(
@@ -109,7 +114,7 @@ async def _ask(call: Call, governed: Governed | None, arm: Arm, rewritten: Rewri
     """Send one request and read as much of the answer as shows whether it is one."""
 
     def still_allowed() -> None:
-        if arm is Arm.candidate and governed is not None and _withdrawn(governed, plane):
+        if arm is Arm.candidate and governed is not None and withdrawn(governed, plane):
             raise Withdrawn
 
     headers = hop.to_upstream(call.headers, api_key=plane.upstream_api_key)
@@ -134,7 +139,7 @@ async def _ask(call: Call, governed: Governed | None, arm: Arm, rewritten: Rewri
     return sent
 
 
-def _withdrawn(governed: Governed, plane: Plane) -> bool:
+def withdrawn(governed: Governed, plane: Plane) -> bool:
     """Tell whether the candidate may not be served any more, or not in this run."""
     now = plane.table.by_name.get(governed.name)
     if now is None:

@@ -9,10 +9,11 @@ conversation waits for that at most `NOTE_S` and goes on without it.
 from dataclasses import dataclass
 
 from gateway.compat.envelope import Envelope
-from gateway.compat.request import RULESET, Obstacle, obstacle
+from gateway.compat.request import RULESET, obstacle
+from gateway.compat.thread import continued
 from gateway.core import assign
 from gateway.core.assign import Assignment, Facts
-from gateway.core.types import Arm, Change, Phase, Pin, Reason, Unit
+from gateway.core.types import Arm, Change, Pin, Reason, Unit
 from gateway.core.units import Identity, find_unit
 from gateway.errors import BadRequest
 from gateway.proxy.call import Call, Plane
@@ -41,11 +42,11 @@ class Resolved:
 async def resolve(call: Call, plane: Plane) -> Resolved:
     """Assign a parsed request; raises BadRequest where policy refuses what the candidate cannot serve."""
     envelope = call.envelope
-    governed = plane.table.find(envelope.model)
+    governed = plane.table.governing(envelope)
     if governed is None:
         return Resolved(None, UNGOVERNED)
     unit = find_unit(call.identity, governed.spec.unit)
-    hindrance = _hindrance(envelope, governed)
+    hindrance = obstacle(envelope, governed.control, governed.candidate, governed.spec.compat)
     if hindrance is not None and hindrance.reject:
         raise BadRequest(hindrance.change.sentence)
     facts = Facts(
@@ -54,23 +55,17 @@ async def resolve(call: Call, plane: Plane) -> Resolved:
         task=call.task or None,
         unservable=hindrance is not None,
         forced=call.forced,
-        continues=envelope.continues,
+        continues=envelope.continues or continued(envelope) is not None,
     )
     ask = _question(governed, call.identity, envelope, unit, plane.ledger)
-    assignment = await _assign(governed, facts, ask, plane.ledger)
+    assignment = await _assign(governed, facts, ask, plane.ledger, held=continued(envelope) is not None)
     if not call.counting:
-        await _note(governed, assignment, ask, plane)
+        await _note(governed, assignment, ask, call, plane)
     change = hindrance.change if hindrance is not None and assignment.reason is Reason.unservable else None
     return Resolved(governed, assignment, unit, ask.unit_key or "", change)
 
 
-def _hindrance(envelope: Envelope, governed: Governed) -> Obstacle | None:
-    found = obstacle(envelope, governed.control, governed.candidate, governed.spec.compat)
-    over = governed.state.phase is Phase.completed
-    return None if found is not None and found.transient and over else found
-
-
-async def _assign(governed: Governed, facts: Facts, ask: Recall, ledger: Ledger) -> Assignment:
+async def _assign(governed: Governed, facts: Facts, ask: Recall, ledger: Ledger, *, held: bool) -> Assignment:
     state = governed.state
     settled = assign.settle(state, facts, governed.lists, governed.spec.holdback.percent)
     if settled is not None:
@@ -78,6 +73,8 @@ async def _assign(governed: Governed, facts: Facts, ask: Recall, ledger: Ledger)
     known: Recollection | None
     if facts.continues:
         known = ledger.known(ask) or await ledger.recall(ask, RECALL_S)
+        if held and (known is None or known.pin is None):
+            known = Recollection()  # whoever holds it is not its unit's arm to guess
         if known is None:
             return assign.without_memory(state, facts)
     else:
@@ -106,17 +103,26 @@ def _pin_keys(identity: Identity, envelope: Envelope, unit: Unit | None, ledger:
     return (ledger.key(f"c:{unit.value if unit else ''}:{envelope.fingerprint}"),)
 
 
-async def _note(governed: Governed, assignment: Assignment, ask: Recall, plane: Plane) -> None:
+async def pin_answer(call: Call, resolved: Resolved, arm: Arm, message_id: str, plane: Plane) -> None:
+    """Pin an answer that the upstream holds to the arm that gave it: only that arm can go on from it."""
+    governed = resolved.governed
+    if governed is not None and message_id:
+        pin = Pin(arm, governed.state.run, RULESET)
+        key = plane.ledger.key(f"t:{message_id}")
+        await plane.ledger.note([PinWrite(governed.name, key, pin, plane.pin_ttl_s)], NOTE_S)
+
+
+async def _note(governed: Governed, assignment: Assignment, ask: Recall, call: Call, plane: Plane) -> None:
     writes: list[PinWrite | Enrolment] = []
-    if assignment.pins:
+    if assignment.pins and continued(call.envelope) is None:  # of a thread, each answer is pinned anew
         pin = Pin(assignment.arm, governed.state.run, RULESET)
         session = [key for key in ask.pin_keys[1:] if _is_free(governed, key, pin, plane.ledger)]
         keys = [*ask.pin_keys[:1], *session]
         writes += [PinWrite(governed.name, key, pin, plane.pin_ttl_s) for key in keys]
-    if assignment.enrolled and ask.unit_key is not None:
+    if assignment.enrolled and ask.unit_key is not None and not call.batched:
         writes.append(Enrolment(governed.name, governed.state.run, ask.unit_key, assignment.arm))
     if writes:
-        await plane.ledger.note(writes, NOTE_S)
+        await plane.ledger.note(writes, 0 if call.batched else NOTE_S)
 
 
 def _is_free(governed: Governed, session_key: str, pin: Pin, ledger: Ledger) -> bool:

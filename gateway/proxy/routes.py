@@ -5,21 +5,18 @@ else passes through as it comes, bodies of any length included (batches too, unt
 that the gateway makes itself are in the API's envelope and carry the request's id.
 """
 
-import hmac
 import logging
-import re
 import secrets
 from collections.abc import AsyncIterator, MutableMapping
-from hashlib import sha256
 from typing import Any
 
 from gateway.compat.envelope import parse
-from gateway.core.types import Arm, Outcome, Reason
-from gateway.core.units import identify
-from gateway.errors import BadRequest, Forbidden, GatewayError, TooLarge, Unauthenticated
+from gateway.core.types import Outcome, Reason
+from gateway.errors import BadRequest, GatewayError, TooLarge
 from gateway.logs import request_id as current_request_id
 from gateway.proxy.account import outcome_of_error
 from gateway.proxy.call import Call, Plane
+from gateway.proxy.caller import admit
 from gateway.proxy.pipeline import handle
 from gateway.proxy.relay import outcome_of, refuse, relay_raw
 from gateway.proxy.transport import headers as hop
@@ -33,7 +30,6 @@ logger = logging.getLogger(__name__)
 
 MESSAGES = "/v1/messages"
 COUNT_TOKENS = "/v1/messages/count_tokens"
-_LOOPBACK = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?", re.IGNORECASE)
 
 
 class DataPath:
@@ -66,20 +62,13 @@ class DataPath:
     async def _read(self, scope: Scope, receive: Receive, request_id: str) -> Call:
         plane, headers = self.plane, scope["headers"]
         started = plane.clock.monotonic()
-        key_name = _authenticate(headers, plane)
+        caller = admit(headers, plane)
         limit = plane.limits.body_bytes
         if (_length(headers) or 0) > limit:  # before a client that expects a 100 begins to send
             raise TooLarge(f"request body is larger than {limit} bytes: send less")
         body = await read_whole(receive, limit=limit)
         encodings = hop.get_list(headers, b"content-encoding")
         envelope = parse(decode(body, encodings, limit=limit) if encodings else body)
-        identity = identify(
-            header=hop.get(headers, b"x-gateway-unit"),
-            metadata_user=envelope.user_id or "",
-            session_header=hop.get(headers, b"x-claude-code-session-id"),
-            conversation=envelope.fingerprint or "",
-            api_key=key_name,
-        )
         return Call(
             request_id=request_id,
             method=b"POST",
@@ -87,9 +76,9 @@ class DataPath:
             headers=headers,
             body=body,
             envelope=envelope,
-            identity=identity,
-            task=hop.get(headers, b"x-gateway-task"),
-            forced=_forced(headers, plane),
+            identity=caller.identity(envelope, governed=plane.table.governing(envelope) is not None),
+            task=caller.task,
+            forced=caller.forced,
             counting=scope["path"] == COUNT_TOKENS,
             started=started,
         )
@@ -98,7 +87,7 @@ class DataPath:
         self, scope: Scope, receive: Receive, guard: HangupGuard, request_id: str
     ) -> None:
         """Relay a request that nobody looks into, as it comes."""
-        _authenticate(scope["headers"], self.plane)
+        admit(scope["headers"], self.plane)
         outcome = Outcome.upstream_error
         self.plane.entered()
         try:
@@ -170,47 +159,6 @@ def _has_body(headers: RawHeaders) -> bool:
         name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
         for name, value in headers
     )
-
-
-def _credential(headers: RawHeaders) -> str:
-    bearer = hop.get(headers, b"authorization")
-    return hop.get(headers, b"x-api-key") or (bearer[7:].strip() if bearer[:7].lower() == "bearer " else "")
-
-
-def _authenticate(headers: RawHeaders, plane: Plane) -> str:
-    """Return a name for the caller's key, never the key; raises Unauthenticated where keys are configured."""
-    credential = _credential(headers)
-    if plane.client_keys:
-        given = credential.encode()
-        matches = [
-            name for key, name in plane.client_keys.items() if hmac.compare_digest(key.encode(), given)
-        ]
-        if not matches:
-            raise Unauthenticated("this gateway does not know your API key: ask whoever runs it for one")
-        return matches[0]
-    if plane.upstream_api_key is not None:
-        _refuse_web_pages(headers)
-    return sha256(credential.encode()).hexdigest()[:32] if credential else ""
-
-
-def _refuse_web_pages(headers: RawHeaders) -> None:
-    """Raise Forbidden for a request that a browser sent for some page.
-
-    Without client keys only this machine reaches a gateway that pays for its callers, but any page that is
-    open in a browser here does, too.
-    """
-    if hop.get(headers, b"origin") or not _LOOPBACK.fullmatch(hop.get(headers, b"host")):
-        raise Forbidden(
-            "this gateway has no client keys, so it serves programs of this machine only, and no web pages: "
-            "call it as 127.0.0.1, or set GATEWAY_CLIENT_KEYS"
-        )
-
-
-def _forced(headers: RawHeaders, plane: Plane) -> Arm | None:
-    arm = hop.get(headers, b"x-gateway-force-arm").lower()
-    if arm not in (Arm.control.value, Arm.candidate.value):
-        return None
-    return Arm(arm) if plane.is_operator(hop.get(headers, b"x-gateway-token")) else None
 
 
 async def _refuse(error: GatewayError, guard: HangupGuard, request_id: str) -> None:

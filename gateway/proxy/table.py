@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from gateway.compat.catalog import Catalogue, Model
+from gateway.compat.envelope import Envelope, present
 from gateway.core.rollout import spec_in_force
 from gateway.core.spec import Lists, MigrationSpec
 from gateway.core.types import Arm, MigrationState, Phase
@@ -53,6 +54,15 @@ class Table:
     def find(self, model_id: str) -> Governed | None:
         """Return the migration that governs exactly this id."""
         return self.by_model.get(model_id)
+
+    def governing(self, envelope: Envelope) -> Governed | None:
+        """Return the migration that governs a request.
+
+        None does where a fallback credit is redeemed: it is bound to the very request that was declined and
+        to the models that may serve it instead, so it is served as it was asked for.
+        """
+        governed = self.find(envelope.model)
+        return None if present(envelope.fields.get("fallback_credit_token")) else governed
 
 
 def build(

@@ -3,6 +3,10 @@
 Everything does, unknown ones included, except: hop-by-hop headers (RFC 9110 §7.6.1, and whatever `connection`
 names), `host` and framing, which each hop makes anew, and our own `x-gateway-*`, which are for us on the way
 in and ours alone on the way out.
+
+Of a caller's two ways to say who it is, exactly one goes on, because what an API makes of both at once is not
+written anywhere. `x-api-key` is the one, unless the other is the token of a login (`Bearer`, with the beta
+that such tokens need): a client that has logged in means that, whatever else its environment holds.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,7 +20,8 @@ _HOP_BY_HOP = frozenset(
     }
 )  # fmt: skip
 _MADE_ANEW = frozenset({b"host", b"content-length", b"expect"})
-_CREDENTIALS = (b"x-api-key", b"authorization")
+_API_KEY, _BEARER = b"x-api-key", b"authorization"
+_LOGIN_BETA = "oauth-2025-04-20"
 OURS = b"x-gateway-"
 
 
@@ -38,11 +43,35 @@ def to_upstream(headers: Iterable[tuple[bytes, bytes]], *, api_key: str | None) 
     set.
     """
     kept = _travelling(headers)
-    if api_key is None:
+    chosen = (_API_KEY, api_key.encode()) if api_key is not None else _chosen(kept)
+    if chosen is not None and sum(pair[0] in (_API_KEY, _BEARER) for pair in kept) == 1 and chosen in kept:
         return kept
-    kept = [pair for pair in kept if pair[0] not in _CREDENTIALS]
-    kept.append((b"x-api-key", api_key.encode()))
-    return kept
+    kept = [pair for pair in kept if pair[0] not in (_API_KEY, _BEARER)]
+    return kept if chosen is None else [*kept, chosen]
+
+
+def credential(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """Return the caller's key or token; empty where there is none."""
+    chosen = _chosen(headers)
+    if chosen is None:
+        return ""
+    value = _text(chosen[1])
+    if chosen[0] == _API_KEY:
+        return value
+    return value[7:].strip() if value[:7].lower() == "bearer " else ""
+
+
+def betas(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, ...]:
+    """Return the values of `anthropic-beta`, in one list however many headers they came in."""
+    values = get_list(headers, b"anthropic-beta").split(",")
+    return tuple(value.strip() for value in values if value.strip())
+
+
+def with_betas(headers: RawHeaders, values: Iterable[str]) -> RawHeaders:
+    """Return request headers with these values of `anthropic-beta`, and no others."""
+    kept = [pair for pair in headers if pair[0] != b"anthropic-beta"]
+    joined = ",".join(values)
+    return [*kept, (b"anthropic-beta", joined.encode())] if joined else kept
 
 
 def decoded(headers: RawHeaders) -> RawHeaders:
@@ -66,6 +95,16 @@ def ours(values: Mapping[str, str]) -> RawHeaders:
         (OURS + name.encode(), "".join(c if " " <= c <= "~" else "?" for c in value).encode())
         for name, value in values.items()
     ]
+
+
+def _chosen(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, bytes] | None:
+    """Return the one header that says who the caller is."""
+    given = [pair for pair in headers if pair[0] in (_API_KEY, _BEARER) and pair[1].strip()]
+    keys = [pair for pair in given if pair[0] == _API_KEY]
+    logins = [pair for pair in given if pair[0] == _BEARER and pair[1].strip()[:7].lower() == b"bearer "]
+    if logins and keys and _LOGIN_BETA in betas(headers):
+        return logins[0]
+    return next(iter([*keys, *given]), None)
 
 
 def _text(value: bytes) -> str:

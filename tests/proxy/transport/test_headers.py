@@ -79,3 +79,19 @@ def test_lines_of_one_list_are_joined() -> None:
 
 def test_an_answer_is_dated_by_our_own_server() -> None:
     assert hop.to_client([(b"Date", b"yesterday"), (b"server", b"x")], length=None) == [(b"server", b"x")]
+
+
+def test_betas_are_one_list_and_are_replaced_as_one() -> None:
+    incoming = [(b"anthropic-beta", b"a, b,"), (b"accept", b"*/*"), (b"anthropic-beta", b"c")]
+    assert hop.betas(incoming) == ("a", "b", "c")
+    assert hop.betas([]) == ()
+    assert hop.with_betas(incoming, ["a", "d"]) == [(b"accept", b"*/*"), (b"anthropic-beta", b"a,d")]
+    assert hop.with_betas(incoming, []) == [(b"accept", b"*/*")]
+
+
+def test_a_credential_that_is_sent_twice_goes_on_once() -> None:
+    incoming = [(b"x-api-key", b"a"), (b"accept", b"*/*"), (b"x-api-key", b"b")]
+    assert hop.to_upstream(incoming, api_key=None) == [(b"accept", b"*/*"), (b"x-api-key", b"a")]
+    assert hop.credential(incoming) == "a"
+    assert hop.credential([(b"authorization", b"bearer  t ")]) == "t"
+    assert hop.credential([(b"authorization", b"Basic t")]) == ""
