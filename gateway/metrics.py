@@ -66,8 +66,8 @@ REASONS = frozenset({"user", "inconclusive", "approval", "freeze", "no_data", "a
 """Why a migration is paused or was rolled back."""
 STORE_OPERATIONS = frozenset({
     "acquire_lease", "append", "changed", "close", "commit", "counts", "deregister", "enrolled", "events",
-    "load", "next_epoch", "open", "put_counts", "raise_epoch", "recall", "release_lease", "remember",
-    "renew_lease", "replicas", "report", "restore", "secret",
+    "load", "next_epoch", "open", "put_counts", "raise_epoch", "read_notes", "recall", "release_lease",
+    "remember", "renew_lease", "replicas", "report", "restore", "secret", "write_notes",
 })  # fmt: skip
 
 DURATION_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)

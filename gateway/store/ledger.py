@@ -128,7 +128,7 @@ class Ledger:
             call_s=call_s,
             pauses_s=probe_pauses_s,
         )
-        self._outbox = Outbox(
+        self._outbox: Outbox[Key, Write] = Outbox(
             memory.remember, health=self._health, capacity=capacity, on_drop=self._forget_written
         )
         self._rewriting: asyncio.Task[None] | None = None

@@ -124,7 +124,7 @@ class StateStore(Protocol):
 
 
 class Memory(Protocol):
-    """What conversations and units were given."""
+    """What conversations and units were given, and what must be repeated in a conversation."""
 
     async def recall(self, query: Recall) -> Recollection:
         """One round trip."""
@@ -136,6 +136,17 @@ class Memory(Protocol):
 
     async def enrolled(self, migration: str, run: int) -> dict[Arm, int]:
         """Return the exact number of units enrolled in each arm of the run."""
+        ...
+
+    async def read_notes(self, migration: str, names: Sequence[str]) -> dict[str, bytes]:
+        """Return those notes that are there, in one round trip."""
+        ...
+
+    async def write_notes(self, migration: str, notes: Mapping[str, bytes], ttl_s: int) -> None:
+        """Keep notes for `ttl_s` seconds from now, in one round trip; one that is there is replaced.
+
+        They arrive sealed: neither their keys nor their values tell anything.
+        """
         ...
 
 

@@ -1,13 +1,16 @@
-"""What every store promises about pins and enrolments."""
+"""What every store promises about pins, enrolments and notes."""
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from gateway.core.types import Arm, Pin
 from gateway.store.ports import Enrolment, PinWrite, Recall, Recollection, Store
-from tests.support.stores import Bench, RealBench, event, state
+from tests.support.stores import Bench, RealBench, SqliteBench, event, state
 
 CANDIDATE = Pin(Arm.candidate, 3, "2026-01|rules")
 CONTROL = Pin(Arm.control, 0, "v1")
@@ -197,3 +200,54 @@ async def test_an_empty_batch_is_nothing(bench: Bench) -> None:
     store = await bench.open()
     await store.remember([])
     assert await store.enrolled("m", 1) == {Arm.control: 0, Arm.candidate: 0}
+
+
+# --- notes --------------------------------------------------------------------------------------------------
+
+
+async def test_notes_are_known_to_every_store_and_come_back_as_they_were(bench: Bench) -> None:
+    writer, reader = await bench.open(), await bench.open()
+    notes = {"a": b"\x00sealed\xff", "b": b"", "c": b"x" * 300_000}
+    await writer.write_notes("m", notes, 60)
+    assert await reader.read_notes("m", ["c", "nobody's", "a", "b"]) == notes
+    assert await reader.read_notes("m", ["a"]) == {"a": notes["a"]}
+
+
+async def test_of_no_keys_nothing_is_known_and_nothing_is_written(bench: Bench) -> None:
+    store = await bench.open()
+    await store.write_notes("m", {}, 60)
+    assert await store.read_notes("m", []) == {}
+
+
+async def test_notes_belong_to_one_migration(bench: Bench) -> None:
+    store = await bench.open()
+    await store.write_notes("m", {"a": b"one"}, 60)
+    await store.write_notes("other", {"a": b"two"}, 60)
+    assert await store.read_notes("m", ["a"]) == {"a": b"one"}
+    assert await store.read_notes("other", ["a"]) == {"a": b"two"}
+
+
+async def test_a_note_ends_with_its_ttl_and_a_new_one_takes_its_place_and_time(bench: Bench) -> None:
+    store = await bench.open()
+    await store.write_notes("m", {"a": b"first", "b": b"first"}, 3600)
+    bench.pass_time(3500)
+    await store.write_notes("m", {"a": b"second"}, 3600)
+    bench.pass_time(101)
+    assert await store.read_notes("m", ["a", "b"]) == {"a": b"second"}
+
+
+async def test_as_many_notes_as_a_long_conversation_has_are_read_at_once(bench: Bench) -> None:
+    store = await bench.open()
+    notes = {f"key-{number}": b"%d" % number for number in range(1203)}
+    await store.write_notes("m", notes, 60)
+    assert await store.read_notes("m", [*notes, "nobody's"]) == notes
+
+
+async def test_notes_that_have_ended_leave_the_file(tmp_path: Path) -> None:
+    async with SqliteBench(tmp_path) as bench:
+        store = await bench.open()
+        await store.write_notes("m", {"a": b"old"}, 60)
+        bench.pass_time(3600)
+        await store.write_notes("m", {"b": b"new"}, 60)
+        with closing(sqlite3.connect(bench.path)) as database:
+            assert database.execute("SELECT key FROM notes").fetchall() == [("b",)]

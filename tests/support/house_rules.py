@@ -25,6 +25,7 @@ SOURCES = ("gateway", "tests", "bench", "deploy")
 """The folders that hold Python."""
 
 OWNERS: Mapping[str, tuple[str, ...]] = {
+    "cryptography": ("gateway/store/notebook.py",),
     "fastapi": ("gateway/control/api.py", "gateway/app.py", "gateway/simulator/app.py"),
     "httptools": ("gateway/proxy/transport/wire.py", "gateway/cli/edge.py"),
     "httpx2": ("gateway/evals/*", "gateway/control/notify.py", "gateway/cli/*", "gateway/demo/*"),
@@ -33,7 +34,9 @@ OWNERS: Mapping[str, tuple[str, ...]] = {
     "pydantic": (
         "gateway/settings.py",
         "gateway/config.py",
+        "gateway/config_compat.py",
         "gateway/config_documents.py",
+        "gateway/config_shapes.py",
         "gateway/control/schemas.py",
         "gateway/control/api.py",
     ),
@@ -53,6 +56,10 @@ OWNERS: Mapping[str, tuple[str, ...]] = {
 PROVEN_ELSEWHERE: Mapping[str, tuple[str, str]] = {
     "gateway/store/ports.py": ("tests/store/test_contract.py", "Protocols; the suite is their meaning"),
     "gateway/store/backends/redis_store.py": ("tests/store/test_contract.py", "one suite for both stores"),
+    "gateway/store/backends/sqlite_rows.py": (
+        "tests/store/test_contract_memory.py",
+        "one suite for both stores",
+    ),
     "gateway/store/backends/sqlite_store.py": ("tests/store/test_contract.py", "one suite for both stores"),
 }
 """Modules without a mirror test file: the test that covers them, and why."""

@@ -9,7 +9,7 @@ import asyncio
 import copy
 import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -37,6 +37,7 @@ class Data:
     pins: dict[tuple[str, str], tuple[Pin, float]] = field(default_factory=dict)
     """With the time at which it expires."""
     records: dict[tuple[str, int, str], Arm] = field(default_factory=dict)
+    notes: dict[tuple[str, str], tuple[bytes, float]] = field(default_factory=dict)
     reports: dict[str, tuple[ReplicaReport, float]] = field(default_factory=dict)
     counts: dict[tuple[str, str], tuple[dict[str, Any], float]] = field(default_factory=dict)
     lease: tuple[str, float] | None = None
@@ -177,6 +178,17 @@ class MemoryStore:
         data = await self._reach("enrolled")
         arms = Counter(arm for key, arm in data.records.items() if key[:2] == (migration, run))
         return {arm: arms[arm] for arm in Arm}
+
+    async def read_notes(self, migration: str, names: Sequence[str]) -> dict[str, bytes]:
+        data = await self._reach("read_notes")
+        found = {key: data.notes.get((migration, key)) for key in names}
+        now = self.server.clock.now()
+        return {key: note[0] for key, note in found.items() if note is not None and note[1] > now}
+
+    async def write_notes(self, migration: str, notes: Mapping[str, bytes], ttl_s: int) -> None:
+        data = await self._reach("write_notes")
+        until = self.server.clock.now() + ttl_s
+        data.notes |= {(migration, key): (value, until) for key, value in notes.items()}
 
     # --- fleet --------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ within one slot where the keyspace is sharded behind a proxy.
     gw:{<migration>}:state            hash     epoch, version, run, doc, write_id
     gw:{<migration>}:events           list     audit events; seq is the index plus one
     gw:{<migration>}:pin:<key>        string   arm|run|ruleset, with a ttl
+    gw:{<migration>}:note:<key>       string   a sealed note, with a ttl
     gw:{<migration>}:<run>:<arm>      set      units enrolled
     gw:{<migration>}:counts           zset     replicas that have counted → when their counts end
     gw:{<migration>}:counts:<replica> string   JSON, with a ttl
@@ -48,6 +49,11 @@ def events(migration: str) -> str:
 def pin(migration: str, key: str) -> str:
     """Return the key of one conversation's pin; `key` is hashed already."""
     return f"{_of(migration)}:pin:{key}"
+
+
+def note(migration: str, key: str) -> str:
+    """Return the key of what must be repeated for one answer; `key` is hashed already."""
+    return f"{_of(migration)}:note:{key}"
 
 
 def enrolled(migration: str, run: int, arm: Arm) -> str:

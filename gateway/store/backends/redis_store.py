@@ -6,7 +6,7 @@ server has applied it; each commit therefore writes an id of its own, by which i
 """
 
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,6 +29,8 @@ from gateway.tasks import Clock
 
 INDEX_KEPT_S = 86_400
 """How long an index names a process that is gone; clients write its times, and their clocks may differ."""
+NOTES_AT_ONCE = 500
+"""Most keys of one MGET: the server does nothing else meanwhile."""
 
 
 class RedisStore:
@@ -168,6 +170,25 @@ class RedisStore:
             for arm in Arm:
                 pipe.scard(keys.enrolled(migration, run, arm))
             return dict(zip(Arm, await pipe.execute(), strict=True))
+
+    async def read_notes(self, migration: str, names: Sequence[str]) -> dict[str, bytes]:
+        """Return those notes that are there, in one round trip."""
+        if not names:
+            return {}
+        async with self._link.batch(atomic=False) as pipe:
+            for start in range(0, len(names), NOTES_AT_ONCE):
+                pipe.mget([keys.note(migration, key) for key in names[start : start + NOTES_AT_ONCE]])
+            found = [value for part in await pipe.execute() for value in part]
+            return {key: bytes(value) for key, value in zip(names, found, strict=True) if value is not None}
+
+    async def write_notes(self, migration: str, notes: Mapping[str, bytes], ttl_s: int) -> None:
+        """Keep notes for `ttl_s` seconds, in one round trip."""
+        if not notes:
+            return
+        async with self._link.batch(atomic=False) as pipe:
+            for key, value in notes.items():
+                pipe.set(keys.note(migration, key), value, ex=ttl_s)
+            await pipe.execute()
 
     # --- who serves, who leads, what was counted ------------------------------------------------------------
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,7 +28,6 @@ BUSY_S = 1.0
 OPERATION_S = 1.5
 """How long a caller waits, behind others in the lane as well."""
 
-SCHEMA_VERSION = 1
 SCHEMA = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID",
     # Begins anywhere, so that a file which took another's place looks different to those who wait.
@@ -49,6 +49,14 @@ SCHEMA = (
     """CREATE TABLE lease (only INTEGER PRIMARY KEY CHECK (only = 1), holder TEXT NOT NULL,
         expires_at REAL NOT NULL)""",
 )
+NOTES = (
+    """CREATE TABLE notes (migration TEXT NOT NULL, key TEXT NOT NULL, expires_at REAL NOT NULL,
+        data BLOB NOT NULL, PRIMARY KEY (migration, key))""",
+    "CREATE INDEX notes_by_end ON notes (expires_at)",
+)
+STEPS = (SCHEMA, NOTES)
+"""What makes each version of the schema from the one before."""
+SCHEMA_VERSION = len(STEPS)
 
 _opening = threading.Lock()
 """Held while a file is created and opened: closing a descriptor of it drops all the process's locks on it."""
@@ -157,8 +165,8 @@ def _make_tables(database: Database) -> None:
         return
     database.execute("BEGIN IMMEDIATE")
     version = _version(database)
-    if version == 0:
-        for statement in SCHEMA:
+    if version < SCHEMA_VERSION:
+        for statement in chain.from_iterable(STEPS[version:]):
             database.execute(statement)
         database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     database.execute("COMMIT")

@@ -9,13 +9,14 @@ at the count.
 import asyncio
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gateway.core.types import Arm, Event, MigrationState, Pin, from_json, parse_json, to_json
+from gateway.core.types import Arm, Event, MigrationState, from_json, parse_json, to_json
 from gateway.errors import StoreUnavailable
+from gateway.store.backends import sqlite_rows
 from gateway.store.backends.sqlite_file import Database, Lane
 from gateway.store.ports import (
     OLD_RUN_KEPT_S,
@@ -36,8 +37,6 @@ logger = logging.getLogger(__name__)
 POLL_S = 0.05
 """Between two looks at whether something was published."""
 PRUNE_EVERY_S = 10.0
-PRUNE_AT_MOST = 5_000
-"""Rows of a table that one write may have to remove."""
 
 
 class SqliteStore:
@@ -170,10 +169,10 @@ class SqliteStore:
         now = self._clock.now()
 
         def read(database: Database) -> Recollection:
-            pins = (_read_pin(database, query.migration, key, now) for key in query.pin_keys)
+            pins = (sqlite_rows.read_pin(database, query.migration, key, now) for key in query.pin_keys)
             return Recollection(
                 pin=next((pin for pin in pins if pin is not None), None),
-                record=None if query.unit_key is None else _read_record(database, query, query.unit_key),
+                record=sqlite_rows.read_record(database, query),
             )
 
         return await self._reads.run(read)
@@ -186,7 +185,7 @@ class SqliteStore:
 
         def write(database: Database) -> None:
             for item in writes:
-                _remember(database, item, now)
+                sqlite_rows.remember(database, item, now)
             self._prune(database, now)
 
         await self._writes.run(write)
@@ -202,6 +201,29 @@ class SqliteStore:
             return dict.fromkeys(Arm, 0) | {Arm(arm): count for arm, count in rows}
 
         return await self._reads.run(read)
+
+    async def read_notes(self, migration: str, names: Sequence[str]) -> dict[str, bytes]:
+        """Return those notes that are there."""
+        now = self._clock.now()
+
+        def read(database: Database) -> dict[str, bytes]:
+            found = {key: sqlite_rows.read_note(database, migration, key, now) for key in names}
+            return {key: data for key, data in found.items() if data is not None}
+
+        return await self._reads.run(read) if names else {}
+
+    async def write_notes(self, migration: str, notes: Mapping[str, bytes], ttl_s: int) -> None:
+        """Keep notes for `ttl_s` seconds, in one transaction."""
+        if not notes:
+            return
+        now = self._clock.now()
+
+        def write(database: Database) -> None:
+            rows = [(migration, key, now + ttl_s, data) for key, data in notes.items()]
+            database.executemany("INSERT OR REPLACE INTO notes VALUES (?, ?, ?, ?)", rows)
+            self._prune(database, now)
+
+        await self._writes.run(write)
 
     # --- who serves, who leads, what was counted ------------------------------------------------------------
 
@@ -295,23 +317,10 @@ class SqliteStore:
         return self._secret
 
     def _prune(self, database: Database, now: float) -> None:
-        """Remove what has expired, now and then and not too much at once."""
-        if abs(now - self._pruned_at) < PRUNE_EVERY_S:
-            return
-        self._pruned_at = now
-        for statement in _PRUNING:
-            database.execute(statement, (now, PRUNE_AT_MOST))
-
-
-_PRUNING = (
-    """DELETE FROM pins WHERE (migration, key) IN
-        (SELECT migration, key FROM pins WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)""",
-    """DELETE FROM enrolments WHERE (migration, run, unit) IN (SELECT migration, run, unit
-        FROM enrolments JOIN ended_runs USING (migration, run) WHERE expires_at <= ? LIMIT ?)""",
-    "DELETE FROM replicas WHERE id IN (SELECT id FROM replicas WHERE expires_at <= ? LIMIT ?)",
-    """DELETE FROM counts WHERE (migration, replica) IN
-        (SELECT migration, replica FROM counts WHERE expires_at <= ? LIMIT ?)""",
-)
+        """Remove what has expired, now and then."""
+        if abs(now - self._pruned_at) >= PRUNE_EVERY_S:
+            self._pruned_at = now
+            sqlite_rows.prune(database, now)
 
 
 def _stored(database: Database, migration: str) -> tuple[Order | None, int]:
@@ -355,30 +364,3 @@ def _keep_secret(database: Database, candidate: bytes) -> bytes:
 def _holder(database: Database, now: float) -> str | None:
     row = database.execute("SELECT holder FROM lease WHERE expires_at > ?", (now,)).fetchone()
     return None if row is None else str(row[0])
-
-
-def _read_pin(database: Database, migration: str, key: str, now: float) -> Pin | None:
-    row = database.execute(
-        "SELECT arm, run, ruleset FROM pins WHERE migration = ? AND key = ? AND expires_at > ?",
-        (migration, key, now),
-    ).fetchone()
-    return None if row is None else Pin(Arm(row[0]), row[1], row[2])
-
-
-def _read_record(database: Database, query: Recall, unit_key: str) -> Arm | None:
-    row = database.execute(
-        "SELECT arm FROM enrolments WHERE migration = ? AND run = ? AND unit = ?",
-        (query.migration, query.run, unit_key),
-    ).fetchone()
-    return None if row is None else Arm(row[0])
-
-
-def _remember(database: Database, item: PinWrite | Enrolment, now: float) -> None:
-    match item:
-        case PinWrite(migration, key, pin, ttl_s):
-            row = (migration, key, pin.arm.value, pin.run, pin.ruleset, now + ttl_s)
-            database.execute("INSERT OR REPLACE INTO pins VALUES (?, ?, ?, ?, ?, ?)", row)
-        case Enrolment(migration, run, unit_key, arm):
-            database.execute(
-                "INSERT OR REPLACE INTO enrolments VALUES (?, ?, ?, ?)", (migration, run, unit_key, arm.value)
-            )

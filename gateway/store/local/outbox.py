@@ -2,7 +2,8 @@
 
 `Outbox` keeps what is to be remembered until the store has it: one flusher sends everything queued in one
 call, as often as the last call allows. While the store is away nothing is lost; beyond its bound the oldest
-entry is dropped and counted. Of several writes to one key only the last is sent.
+entry is dropped and counted. Of several writes to one key only the last is sent. What is queued is bounded by
+weight, which is one each unless told otherwise.
 
 `Health` knows one thing: after a failure nobody waits any more, until a probe in the background (after 0.2 s,
 then with pauses growing to 2 s) has succeeded. A call that merely overran somebody's patience is no failure:
@@ -12,9 +13,8 @@ those who come meanwhile do not wait either, but as soon as it ends well, all is
 import asyncio
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Sequence
-from itertools import islice
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from typing import Any, Generic, TypeVar
 
 from gateway.errors import StoreUnavailable
 from gateway.store.ports import Enrolment, PinWrite
@@ -23,6 +23,8 @@ from gateway.tasks import Tasks
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+W = TypeVar("W")
 
 Write = PinWrite | Enrolment
 Key = tuple[str, int, str]
@@ -32,7 +34,7 @@ PIN_RUN = -1
 """Stands for the run in the keys of pins, which outlive runs."""
 
 BATCH = 500
-"""Most entries of one call: a backlog must not need more time than one call has."""
+"""Most weight of one call: a backlog must not need more time than one call has."""
 
 
 class Patience:
@@ -66,8 +68,9 @@ class Health:
         on_error: Callable[[str], None],
         call_s: float,
         pauses_s: tuple[float, float],
+        probing: str = "recall",
     ) -> None:
-        self._probe = probe
+        self._probe, self._probing = probe, probing
         self._tasks = tasks
         self._on_error = on_error
         self._call_s = call_s
@@ -109,30 +112,36 @@ class Health:
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, longest_s)
             try:
-                await self.call("recall", self._probe())
+                await self.call(self._probing, self._probe())
             except StoreUnavailable:
                 continue
             self._back.set()
             return
 
 
-class Outbox:
-    """The queue of writes, oldest first."""
+class Outbox(Generic[K, W]):
+    """The queue of writes, oldest first; the key says what a write is about."""
 
     def __init__(
         self,
-        remember: Callable[[Sequence[Write]], Awaitable[None]],
+        remember: Callable[[Sequence[W]], Awaitable[None]],
         *,
         health: Health,
         capacity: int,
-        on_drop: Callable[[Write], None],
+        on_drop: Callable[[W], None],
+        operation: str = "remember",
+        weigh: Callable[[W], int] = lambda write: 1,
+        batch: int = BATCH,
     ) -> None:
-        self._remember = remember
+        """`capacity` and `batch` are weights: of all that is queued, and of what one call takes."""
+        self._remember, self._operation = remember, operation
+        self._weigh, self._batch = weigh, batch
         self._health = health
         self._capacity = capacity
         self._on_drop = on_drop
         # Not a dict: taking from the front of one leaves gaps that every later look at the front must cross.
-        self._queue: OrderedDict[Key, tuple[int, Write]] = OrderedDict()
+        self._queue: OrderedDict[K, tuple[int, W]] = OrderedDict()
+        self._weight = 0
         self._filled = asyncio.Event()
         self._waiters: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._patience = Patience()
@@ -143,19 +152,21 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._queue)
 
-    def __contains__(self, key: Key) -> bool:
+    def __contains__(self, key: K) -> bool:
         return key in self._queue
 
-    def put(self, key: Key, write: Write) -> None:
+    def put(self, key: K, write: W) -> None:
         """Queue a write; an older one to the same key is no longer needed."""
-        self._queue.pop(key, None)
+        self._take(key)
         self._count += 1
         self._queue[key] = (self._count, write)
+        self._weight += self._weigh(write)
         self._filled.set()
-        if len(self._queue) > self._capacity:
-            _, (_, dropped) = self._queue.popitem(last=False)
+        while self._weight > self._capacity and len(self._queue) > 1:
+            dropped = self._take(next(iter(self._queue)))
             self.dropped += 1
-            self._on_drop(dropped)
+            if dropped is not None:
+                self._on_drop(dropped)
 
     async def wait(self, timeout_s: float) -> None:
         """Wait until what is queued now was sent, `timeout_s` at most, and not at all if that is in vain."""
@@ -192,26 +203,46 @@ class Outbox:
     def clear(self) -> None:
         """Forget what was not sent."""
         self._queue.clear()
+        self._weight = 0
         self._filled.clear()
         self._release(self._count)
 
     async def _send(self) -> bool:
-        batch = list(islice(self._queue.items(), BATCH))
+        batch = self._next()
         if not batch:
             return True
         try:
-            await self._health.call("remember", self._remember([write for _, (_, write) in batch]))
+            await self._health.call(self._operation, self._remember([write for _, (_, write) in batch]))
         except StoreUnavailable:
             self._release(self._count)
             return False
         for key, entry in batch:
             if self._queue.get(key) is entry:
-                del self._queue[key]
+                self._take(key)
         if not self._queue:
             self._filled.clear()
         self.written += len(batch)
         self._release(batch[-1][1][0])
         return True
+
+    def _next(self) -> list[tuple[K, tuple[int, W]]]:
+        """Return the oldest entries, as many as one call takes and at least one."""
+        batch: list[tuple[K, tuple[int, W]]] = []
+        weight = 0
+        for key, entry in self._queue.items():
+            weight += self._weigh(entry[1])
+            if batch and weight > self._batch:
+                break
+            batch.append((key, entry))
+        return batch
+
+    def _take(self, key: K) -> W | None:
+        """Remove an entry, if it is there, and return its write."""
+        entry = self._queue.pop(key, None)
+        if entry is None:
+            return None
+        self._weight -= self._weigh(entry[1])
+        return entry[1]
 
     def _release(self, last: int) -> None:
         while self._waiters and self._waiters[0][0] <= last:

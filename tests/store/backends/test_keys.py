@@ -11,6 +11,7 @@ OF_A_MIGRATION = [
     keys.state("m"),
     keys.events("m"),
     keys.pin("m", "state"),
+    keys.note("m", "state"),
     keys.enrolled("m", 1, Arm.control),
     keys.enrolled("m", 1, Arm.candidate),
     keys.enrolled("m", 11, Arm.control),

@@ -179,3 +179,16 @@ async def test_a_look_up_does_not_wait_for_a_long_write(bench: SqliteBench) -> N
         assert (await store.recall(Recall("m", 1, (), "ann"))).record is Arm.candidate
         assert not writing.done()
         await writing
+
+
+async def test_a_file_of_an_older_schema_is_brought_up_and_keeps_what_it_has(bench: SqliteBench) -> None:
+    async with bench:
+        store = await bench.open()
+        first = await store.commit(state(), event(), expected=(0, 0))
+        with by_hand(bench) as database:
+            database.execute("DROP TABLE notes")
+            database.execute("PRAGMA user_version = 1")
+        newer = await bench.open()
+        await newer.write_notes("m", {"a": b"sealed"}, 60)
+        assert await newer.read_notes("m", ["a"]) == {"a": b"sealed"}
+        assert await newer.load() == {"m": first}

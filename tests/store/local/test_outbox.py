@@ -5,7 +5,7 @@ import pytest
 
 from gateway.core.types import Arm
 from gateway.errors import StoreUnavailable
-from gateway.store.local.outbox import BATCH, Health, Outbox, Patience, Write
+from gateway.store.local.outbox import BATCH, Health, Key, Outbox, Patience, Write
 from gateway.store.ports import Enrolment
 from gateway.tasks import Tasks
 from tests.support.eventually import eventually, others
@@ -47,7 +47,7 @@ class Bench:
             call_s=0.05,
             pauses_s=(0.001, 0.002),
         )
-        self.outbox = Outbox(
+        self.outbox: Outbox[Key, Write] = Outbox(
             self.scribe.remember, health=self.health, capacity=capacity, on_drop=self.dropped.append
         )
 
@@ -190,6 +190,40 @@ async def test_beyond_its_bound_the_oldest_write_is_dropped_and_told() -> None:
     assert bench.dropped == [Enrolment("m", 1, "a", Arm.control)]
     assert await bench.outbox.drain(5) == 0
     assert bench.sent == [["b", "c"]]
+
+
+async def test_what_is_queued_and_sent_at_once_is_bounded_by_weight() -> None:
+    bench = Bench()
+    sent: list[list[str]] = []
+
+    async def write(texts: Sequence[str]) -> None:
+        sent.append(list(texts))
+
+    dropped: list[str] = []
+    outbox: Outbox[int, str] = Outbox(
+        write, health=bench.health, capacity=10, on_drop=dropped.append, weigh=len, batch=4
+    )
+    for key, text in enumerate(["aaaa", "bb", "cc", "ddd"]):
+        outbox.put(key, text)
+    assert dropped == ["aaaa"]
+    outbox.put(1, "b")
+    assert await outbox.drain(5) == 0
+    assert sent == [["cc"], ["ddd", "b"]]
+
+
+async def test_a_write_that_weighs_more_than_a_call_takes_goes_out_alone() -> None:
+    bench = Bench()
+    sent: list[list[str]] = []
+
+    async def write(texts: Sequence[str]) -> None:
+        sent.append(list(texts))
+
+    outbox: Outbox[int, str] = Outbox(
+        write, health=bench.health, capacity=2, on_drop=lambda text: None, weigh=len, batch=4
+    )
+    outbox.put(1, "eeeeeeee")
+    assert await outbox.drain(5) == 0
+    assert sent == [["eeeeeeee"]]
 
 
 async def test_draining_sends_what_is_left_and_counts_what_cannot_be_sent(bench: Bench) -> None:
