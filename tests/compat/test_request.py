@@ -13,10 +13,19 @@ from hypothesis import strategies as st
 from gateway.compat.answer.plan import PLAIN
 from gateway.compat.catalog import Model
 from gateway.compat.envelope import parse
-from gateway.compat.request import RULESET, Context, header, obstacle, rewrite, violations
+from gateway.compat.request import (
+    RULES,
+    RULESET,
+    Context,
+    header,
+    in_force,
+    obstacle,
+    rewrite,
+    violations,
+)
 from gateway.core.spec import CompatPolicy
 from gateway.core.types import Change, RewriteClass
-from tests.support.requests import HELLO, KEEP, Json, asked, hindrance, listed
+from tests.support.requests import HELLO, KEEP, Json, asked, draft_of, hindrance, listed
 from tests.support.rows import CATALOGUE, EVERY_PAIR, F52, O5, O45, O46, O47, O48, O55, PAIRS, S45, S55, name
 
 # --- what is sent -----------------------------------------------------------------------------------------
@@ -72,8 +81,36 @@ def test_the_header_names_a_rule_once_with_its_gravest_class() -> None:
     assert header([]) == ""
 
 
-def test_the_ruleset_has_a_version() -> None:
-    assert RULESET
+def test_a_ruleset_is_a_number_and_has_the_rules_that_came_with_it_or_before() -> None:
+    assert in_force(RULESET) == RULES
+    assert in_force(f"{RULESET};terse@3:9f86d081") == RULES
+    assert in_force("10") == RULES
+    assert in_force("1") == tuple(rule for rule in RULES if rule.since == "1")
+    assert in_force("0") == ()
+
+
+def test_an_older_ruleset_goes_on_without_what_came_later() -> None:
+    envelope = asked(O45, temperature=0)
+    assert listed(rewrite(envelope, O45, O47, KEEP, Context(ruleset="1"))) == ["sampling=E"]
+    assert rewrite(envelope, O45, O47, KEEP, Context(ruleset="0")).changes == ()
+
+
+def test_what_the_rules_leave_for_the_target_to_reject_is_named_unless_the_source_rejects_it_too() -> None:
+    envelope = asked(O45, temperature=0)
+    unruly = rewrite(envelope, O45, O47, KEEP, Context(ruleset="0"))
+    assert [(change.rule, str(change.rewrite_class)) for change in unruly.violations] == [("sampling", "X")]
+    assert rewrite(envelope, O45, O47, KEEP).violations == ()
+    assert rewrite(asked(O47, temperature=0), O47, O48, KEEP).violations == ()
+    assert rewrite(envelope, O47, O47, KEEP).violations == ()
+
+
+def test_a_request_is_judged_as_it_goes_out() -> None:
+    prefilled = asked(O45, messages=[HELLO, {"role": "assistant", "content": "{"}])
+    done = rewrite(prefilled, O45, O55, KEEP)
+    assert (done.violations, violations(done.body, O55)) == ((), [])
+    draft = draft_of(prefilled, O45, O55).put("temperature", 0)
+    assert draft.sent.turns == prefilled.turns
+    assert [change.rule for change in violations(draft.sent, O55)] == ["sampling", "prefill"]
 
 
 def test_a_sentence_never_shows_the_prompt() -> None:
@@ -253,7 +290,9 @@ FIELDS = st.fixed_dictionaries(
 )
 POLICIES = st.builds(
     CompatPolicy,
-    effort=st.sampled_from(["preserve", "target_default"]),
+    effort=st.sampled_from(["preserve", "target_default", "map"]),
+    effort_map=st.sampled_from([{}, {"high": "medium"}, {"max": "high", "medium": "low"}]),
+    max_tokens_headroom=st.sampled_from([0, 4096, 100_000]),
     thinking=st.sampled_from(["preserve", "adopt"]),
     unasked_thinking=st.sampled_from(["hide", "show"]),
 )
@@ -340,7 +379,9 @@ def test_what_the_source_takes_the_target_takes_or_an_obstacle_names_it(
     envelope = parse(json.dumps(fields).encode())
     assume(not violations(envelope, source))
     if obstacle(envelope, source, target, policy) is None:
-        assert violations(rewrite(envelope, source, target, policy).body, target) == []
+        done = rewrite(envelope, source, target, policy)
+        assert violations(done.body, target) == []
+        assert done.violations == ()
 
 
 @settings(max_examples=400)
@@ -349,6 +390,7 @@ def test_rewriting_twice_is_rewriting_once(
     fields: Json, policy: CompatPolicy, pair: tuple[Model, Model], counting: bool
 ) -> None:
     source, target = pair
+    policy = replace(policy, effort_map={})
     context = Context(counting=counting)
     once = rewrite(parse(json.dumps(fields).encode()), source, target, policy, context).body
     assert rewrite(parse(once), source, target, policy, context).body == once
