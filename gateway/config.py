@@ -1,31 +1,34 @@
 """The YAML documents: read, validated, frozen, and checked against each other.
 
-`config/gateway.yaml` names the upstream, the catalogue and the migrations; paths are relative to the file
-that names them, globs are sorted. A set of documents is taken whole or not at all: `load` raises one
-ConfigError with a line for every problem, so that whoever watches the files can keep the last good set. What
-is legal but unwise is a sentence from `warnings`, which never stops a start.
+`config/gateway.yaml` names the upstream, the catalogue, the migrations and the prompt variants; paths are
+relative to the file that names them, globs are sorted. A set of documents is taken whole or not at all:
+`load` raises one ConfigError with a line for every problem, so that whoever watches the files can keep the
+last good set. What is legal but unwise is a sentence from `warnings`, which never stops a start.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from difflib import get_close_matches
+from functools import partial
 from glob import glob, has_magic
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from gateway.compat.catalog import Catalogue, Model
+from gateway.compat.prompts import PromptVariant
+from gateway.config_compat import PromptDocument, collisions, pointless, repetitions, to_variants, unwise
 from gateway.config_documents import (
     CatalogueDocument,
     GatewayDocument,
     MigrationDocument,
     inconsistencies,
     to_spec,
-    validated,
 )
+from gateway.config_shapes import validated
 from gateway.core.spec import MigrationSpec
 from gateway.errors import ConfigError
 
@@ -35,6 +38,7 @@ NOTICE = timedelta(days=60)
 _JUDGED_BREAKERS = frozenset({"error_rate", "fallback_rate"})
 _DATED = re.compile(r"-\d{8}$")
 
+T = TypeVar("T")
 Source = tuple[Path, MigrationSpec]
 
 
@@ -45,6 +49,8 @@ class Config:
     catalogue: Catalogue
     migrations: tuple[MigrationSpec, ...]
     """In the order of their files' names."""
+    prompts: tuple[PromptVariant, ...]
+    """Every version of every variant."""
     upstream_url: str
     connect_timeout_s: float
     first_byte_timeout_s: float
@@ -60,18 +66,16 @@ def load(path: Path) -> Config:
     """Return what `path` and the documents that it names say, or raise ConfigError with every problem."""
     root = validated(GatewayDocument, _read(path) or {}, path)
     problems: list[str] = []
-    sources: list[Source] = []
     catalogue = None
     try:
         catalogue = load_catalogue(path.parent / root.catalogue)
     except ConfigError as error:
         problems.append(error.message)
-    for file in _included(path, root):
-        try:
-            sources.append((file, load_migration(file)))
-        except ConfigError as error:
-            problems.append(error.message)
+    sources = _each(_included(path, root.include), load_migration, problems)
+    load_one = partial(load_prompt, catalogue=catalogue or Catalogue(()))
+    variants = _each(_included(path, root.prompts), load_one, problems)
     problems += _conflicts(sources)
+    problems += collisions(variants)
     if catalogue is not None:
         problems += (line for file, spec in sources for line in _misfits(file, spec, catalogue))
     if problems or catalogue is None:
@@ -79,6 +83,7 @@ def load(path: Path) -> Config:
     return Config(
         catalogue=catalogue,
         migrations=tuple(spec for _, spec in sources),
+        prompts=tuple(each for _, versions in variants for each in versions),
         upstream_url=root.upstream.url,
         connect_timeout_s=root.upstream.connect_timeout,
         first_byte_timeout_s=root.upstream.first_byte_timeout,
@@ -94,7 +99,7 @@ def files(path: Path) -> tuple[Path, ...]:
         root = validated(GatewayDocument, _read(path) or {}, path)
     except ConfigError:
         return (path,)
-    return (path, path.parent / root.catalogue, *_included(path, root))
+    return (path, path.parent / root.catalogue, *_included(path, (*root.include, *root.prompts)))
 
 
 def load_migration(path: Path) -> MigrationSpec:
@@ -104,6 +109,23 @@ def load_migration(path: Path) -> MigrationSpec:
     if problems:
         raise ConfigError("\n".join(problems))
     return spec
+
+
+def load_prompt(path: Path, catalogue: Catalogue) -> tuple[PromptVariant, ...]:
+    """Return the versions of the prompt variant at `path`, or raise ConfigError.
+
+    A catalogue without a row has problems of its own, and misses no model.
+    """
+    document = validated(PromptDocument, _read(path) or {}, path)
+    problems = [f"{path}: {problem}" for problem in repetitions(document)]
+    problems += (
+        f"{path}: models: {model!r} is not in the catalogue{_suggestion(model, catalogue)}"
+        for model in document.models
+        if catalogue.models and catalogue.find(model) is None
+    )
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return to_variants(document, catalogue)
 
 
 def load_catalogue(path: Path) -> Catalogue:
@@ -125,12 +147,14 @@ def load_catalogue(path: Path) -> Catalogue:
 def warnings(config: Config, today: date) -> list[str]:
     """Return what is legal but unwise, one sentence each; nothing of it stops a start."""
     return [
-        f"{spec.name}: {warning}" for spec in config.migrations for warning in _warnings(spec, config, today)
+        *(f"{spec.name}: {each}" for spec in config.migrations for each in _warnings(spec, config, today)),
+        *unwise(config.prompts, config.migrations),
     ]
 
 
 def _warnings(spec: MigrationSpec, config: Config, today: date) -> Iterator[str]:
     find = config.catalogue.find
+    control, candidate = find(spec.control), find(spec.candidate)
     for role, asked, model in _arms(spec, config.catalogue):
         if model is not None:
             yield from (f"{role}: {each}" for each in _about(asked, model, today))
@@ -143,6 +167,8 @@ def _warnings(spec: MigrationSpec, config: Config, today: date) -> Iterator[str]
             yield f"match.models: {model_id!r} is {model.id}, not control; its requests go to {spec.control}"
     if spec.holdback.percent and spec.holdback.until and date.fromisoformat(spec.holdback.until) < today:
         yield f"holdback.until: {spec.holdback.until} has passed, and units are still held back"
+    if control is not None and candidate is not None:
+        yield from pointless(spec.compat, control, candidate)
     if unjudged := _not_judged(spec):
         yield f"read and kept with the run, but nothing acts on it yet: {', '.join(unjudged)}"
 
@@ -248,13 +274,24 @@ def _row(model: Model) -> list[str]:
 # --- reading -----------------------------------------------------------------------------------------------
 
 
-def _included(path: Path, root: GatewayDocument) -> list[Path]:
-    """Return the files that `include` names, each once; a name without a wildcard stands for itself."""
+def _included(path: Path, patterns: Iterable[str]) -> list[Path]:
+    """Return the files that patterns name, each once; a name without a wildcard stands for itself."""
     found: dict[Path, None] = {}
-    for pattern in root.include:
+    for pattern in patterns:
         matches = sorted(glob(pattern, root_dir=path.parent)) if has_magic(pattern) else [pattern]
         found |= dict.fromkeys(path.parent / match for match in matches)
     return list(found)
+
+
+def _each(paths: Iterable[Path], reader: Callable[[Path], T], problems: list[str]) -> list[tuple[Path, T]]:
+    """Read every file, and write down what is wrong with those that cannot be."""
+    found = []
+    for file in paths:
+        try:
+            found.append((file, reader(file)))
+        except ConfigError as error:
+            problems.append(error.message)
+    return found
 
 
 class _StrictLoader(yaml.SafeLoader):

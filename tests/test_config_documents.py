@@ -260,3 +260,39 @@ def test_a_catalogue_row_is_checked_to_its_leaves() -> None:
         problem.startswith("c.yaml: models[0].prices.input: Input should be a valid number")
         for problem in problems
     )
+
+
+def test_lists_inside_the_lists_of_a_row_are_taken_apart() -> None:
+    plain = (Path(__file__).parents[1] / "config" / "models.yaml").read_text()
+    (row, *_) = yaml.safe_load(plain)["models"]
+    nested = {
+        **row,
+        "features": [["fallbacks", ["tool_changes"]], [], "compaction"],
+        "reads": [["a", "b"], "c"],
+    }
+    (model,) = validated(CatalogueDocument, {"models": [nested]}, FILE).models
+    assert model.features == {"fallbacks", "tool_changes", "compaction"}
+    assert model.reads == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"features": [["compactoin"]]}, "m.yaml: models[0].features"),
+        ({"features": "fallbacks"}, "m.yaml: models[0].features"),
+        ({"checks_prefix": "sometimes"}, "m.yaml: models[0].checks_prefix"),
+        ({"advisers": []}, "m.yaml: models[0].advisers: unknown key; did you mean 'advisors'?"),
+    ],
+)
+def test_a_row_that_says_what_it_may_not_is_refused(changed: dict[str, Any], problem: str) -> None:
+    (row, *_) = yaml.safe_load((Path(__file__).parents[1] / "config" / "models.yaml").read_text())["models"]
+    with pytest.raises(ConfigError) as caught:
+        validated(CatalogueDocument, {"models": [{**row, **changed}]}, FILE)
+    assert caught.value.message.startswith(problem)
+
+
+def test_a_catalogue_is_a_list_of_rows() -> None:
+    with pytest.raises(ConfigError, match=r"^m.yaml: models: "):
+        validated(CatalogueDocument, {"models": {"id": "a"}}, FILE)
+    with pytest.raises(ConfigError, match=r"^m.yaml: models\[0\]: "):
+        validated(CatalogueDocument, {"models": ["a"]}, FILE)
