@@ -226,7 +226,8 @@ class Gateway:
     def _obey(self, snapshot: Snapshot) -> None:
         """Swap the routing table; from here on no request meets what was before."""
         before, today = self._plane.table, self._today()
-        table = build(self._config.migrations, snapshot.states, self._config.catalogue, today)
+        config = self._config
+        table = build(config.migrations, snapshot.states, config.catalogue, today, config.prompts)
         for name, governed in table.by_name.items():
             self._plane.windows.setdefault(name, Window())
             known = before.by_name.get(name)

@@ -14,6 +14,7 @@ left out of it (`rules.prompt`).
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from typing import Literal
 
@@ -38,8 +39,7 @@ class PromptVariant:
     @property
     def label(self) -> str:
         """Return what a pin knows it by: name, version, and a digest of what it does."""
-        digest = sha256(f"{self.mode}:{self.text}".encode()).hexdigest()[:8]
-        return f"{self.name}@{self.version}:{digest}"
+        return f"{self.name}@{self.version}:{_digest(self.mode, self.text)}"
 
 
 def variant_in_force(
@@ -102,6 +102,11 @@ def _matches(variant: PromptVariant, envelope: Envelope, task: str, target: str)
 
 def _distance(variant: PromptVariant) -> tuple[bool, bool]:
     return variant.system_sha256 is None, not variant.tasks
+
+
+@lru_cache(maxsize=256)
+def _digest(mode: str, text: str) -> str:
+    return sha256(f"{mode}:{text}".encode()).hexdigest()[:8]
 
 
 def _label(ruleset: str) -> str:

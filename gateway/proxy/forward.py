@@ -15,6 +15,7 @@ come between assignment and sending.
 
 from dataclasses import dataclass, replace
 
+from gateway.compat.prompts import pinned_variant
 from gateway.compat.request import Context, Rewrite, rewrite
 from gateway.compat.thread import continued
 from gateway.core.sse import SseScanner
@@ -62,14 +63,16 @@ class Sent:
     """Monotonic time at which the first attempt went out."""
 
 
-def adapt(call: Call, governed: Governed | None, arm: Arm) -> Rewrite:
+def adapt(call: Call, governed: Governed | None, arm: Arm, ruleset: str) -> Rewrite:
     """Say the caller's request to the model of `arm`; what no migration governs stays as it is."""
     if governed is None:
         return Rewrite(call.body)
     target = replace(governed.model(arm), id=governed.model_id(arm))
-    return rewrite(
-        call.envelope, governed.control, target, governed.spec.compat, Context(counting=call.counting)
+    context = Context(
+        ruleset=ruleset, variant=pinned_variant(governed.prompts, ruleset), counting=call.counting
     )
+    policy = governed.spec.compat.for_task(call.task)
+    return rewrite(call.envelope, governed.control, target, policy, context)
 
 
 async def forward(call: Call, resolved: Resolved, rewritten: Rewrite, plane: Plane) -> Sent:
@@ -101,8 +104,10 @@ async def _rescue(
     call: Call, governed: Governed, cause: FallbackCause, plane: Plane, *, sent_at: float
 ) -> Sent:
     """Ask control in the candidate's place; raises RescueFailed where it gives no answer."""
+    ruleset = governed.ruleset(Arm.control, call.envelope, call.task)
+    again = adapt(call, governed, Arm.control, ruleset)
     try:
-        sent = await _ask(call, governed, Arm.control, adapt(call, governed, Arm.control), plane)
+        sent = await _ask(call, governed, Arm.control, again, plane)
     except UpstreamError as error:
         raise RescueFailed(cause, error) from error
     sent.fallback, sent.sent_at = cause, sent_at

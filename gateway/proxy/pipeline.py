@@ -48,7 +48,9 @@ async def _ask(record: Record, plane: Plane) -> Sent:
     """Resolve, adapt and forward; anew where the arm was withdrawn in between."""
     for _ in range(_ATTEMPTS):
         resolved = record.resolved = await resolve(record.call, plane)
-        rewritten = record.rewritten = adapt(record.call, resolved.governed, resolved.assignment.arm)
+        rewritten = record.rewritten = adapt(
+            record.call, resolved.governed, resolved.assignment.arm, resolved.ruleset
+        )
         with suppress(Withdrawn):
             sent = record.sent = await forward(record.call, resolved, rewritten, plane)
             record.rewritten = sent.rewrite

@@ -37,6 +37,8 @@ class Resolved:
     unit_key: str = ""
     """The unit as the store and the breaker know it: keyed, never in clear."""
     obstacle: Change | None = None
+    ruleset: str = RULESET
+    """The one that the conversation keeps to its end."""
 
 
 async def resolve(call: Call, plane: Plane) -> Resolved:
@@ -46,7 +48,8 @@ async def resolve(call: Call, plane: Plane) -> Resolved:
     if governed is None:
         return Resolved(None, UNGOVERNED)
     unit = find_unit(call.identity, governed.spec.unit)
-    hindrance = obstacle(envelope, governed.control, governed.candidate, governed.spec.compat)
+    policy = governed.spec.compat.for_task(call.task)
+    hindrance = obstacle(envelope, governed.control, governed.candidate, policy)
     if hindrance is not None and hindrance.reject:
         raise BadRequest(hindrance.change.sentence)
     facts = Facts(
@@ -58,28 +61,42 @@ async def resolve(call: Call, plane: Plane) -> Resolved:
         continues=envelope.continues or continued(envelope) is not None,
     )
     ask = _question(governed, call.identity, envelope, unit, plane.ledger)
-    assignment = await _assign(governed, facts, ask, plane.ledger, held=continued(envelope) is not None)
+    assignment, pin = await _assign(governed, facts, ask, plane.ledger, held=continued(envelope) is not None)
+    ruleset = _ruleset(governed, assignment.arm, pin, call)
     if not call.counting:
-        await _note(governed, assignment, ask, call, plane)
+        await _note(governed, assignment, ask, call, plane, ruleset=ruleset)
     change = hindrance.change if hindrance is not None and assignment.reason is Reason.unservable else None
-    return Resolved(governed, assignment, unit, ask.unit_key or "", change)
+    return Resolved(governed, assignment, unit, ask.unit_key or "", change, ruleset)
 
 
-async def _assign(governed: Governed, facts: Facts, ask: Recall, ledger: Ledger, *, held: bool) -> Assignment:
+async def _assign(
+    governed: Governed, facts: Facts, ask: Recall, ledger: Ledger, *, held: bool
+) -> tuple[Assignment, Pin | None]:
+    """Return the assignment, and what the conversation was pinned to before."""
     state = governed.state
     settled = assign.settle(state, facts, governed.lists, governed.spec.holdback.percent)
-    if settled is not None:
-        return settled
+    if settled is not None and not (facts.continues and governed.varies(settled.arm)):
+        return settled, None
     known: Recollection | None
     if facts.continues:
         known = ledger.known(ask) or await ledger.recall(ask, RECALL_S)
         if held and (known is None or known.pin is None):
             known = Recollection()  # whoever holds it is not its unit's arm to guess
-        if known is None:
-            return assign.without_memory(state, facts)
     else:
         known = Recollection(record=ledger.record(governed.name, state.run, ask.unit_key))
-    return assign.remember(state, facts, known.pin, known.record)
+    pin = known.pin if known is not None else None
+    if settled is not None:
+        return settled, pin
+    if known is None:
+        return assign.without_memory(state, facts), None
+    return assign.remember(state, facts, pin, known.record), pin
+
+
+def _ruleset(governed: Governed, arm: Arm, pin: Pin | None, call: Call) -> str:
+    """Return the ruleset that the conversation began with on this arm, or the one of a new conversation."""
+    if pin is not None and pin.arm is arm:
+        return pin.ruleset
+    return governed.ruleset(arm, call.envelope, call.task)
 
 
 def _question(
@@ -107,15 +124,19 @@ async def pin_answer(call: Call, resolved: Resolved, arm: Arm, message_id: str, 
     """Pin an answer that the upstream holds to the arm that gave it: only that arm can go on from it."""
     governed = resolved.governed
     if governed is not None and message_id:
-        pin = Pin(arm, governed.state.run, RULESET)
+        ours = arm is resolved.assignment.arm
+        ruleset = resolved.ruleset if ours else governed.ruleset(arm, call.envelope, call.task)
+        pin = Pin(arm, governed.state.run, ruleset)
         key = plane.ledger.key(f"t:{message_id}")
         await plane.ledger.note([PinWrite(governed.name, key, pin, plane.pin_ttl_s)], NOTE_S)
 
 
-async def _note(governed: Governed, assignment: Assignment, ask: Recall, call: Call, plane: Plane) -> None:
+async def _note(
+    governed: Governed, assignment: Assignment, ask: Recall, call: Call, plane: Plane, *, ruleset: str
+) -> None:
     writes: list[PinWrite | Enrolment] = []
     if assignment.pins and continued(call.envelope) is None:  # of a thread, each answer is pinned anew
-        pin = Pin(assignment.arm, governed.state.run, RULESET)
+        pin = Pin(assignment.arm, governed.state.run, ruleset)
         session = [key for key in ask.pin_keys[1:] if _is_free(governed, key, pin, plane.ledger)]
         keys = [*ask.pin_keys[:1], *session]
         writes += [PinWrite(governed.name, key, pin, plane.pin_ttl_s) for key in keys]

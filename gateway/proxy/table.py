@@ -7,11 +7,13 @@ governed any more.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from gateway.compat.catalog import Catalogue, Model
 from gateway.compat.envelope import Envelope, present
+from gateway.compat.prompts import PromptVariant, ruleset_of, variant_in_force
+from gateway.compat.request import RULESET
 from gateway.core.rollout import spec_in_force
 from gateway.core.spec import Lists, MigrationSpec
 from gateway.core.types import Arm, MigrationState, Phase
@@ -30,6 +32,8 @@ class Governed:
     candidate: Model
     rescues: bool
     """Control may answer where the candidate fails."""
+    prompts: tuple[PromptVariant, ...] = ()
+    """Every version of the variants for its models."""
 
     @property
     def name(self) -> str:
@@ -42,6 +46,16 @@ class Governed:
     def model_id(self, arm: Arm) -> str:
         """Return the id that is sent for an arm: as configured."""
         return self.spec.control if arm is Arm.control else self.spec.candidate
+
+    def varies(self, arm: Arm) -> bool:
+        """Tell whether what is said to an arm's model depends on the ruleset of the conversation."""
+        model = self.control.id
+        return arm is Arm.candidate or any(model in variant.models for variant in self.prompts)
+
+    def ruleset(self, arm: Arm, envelope: Envelope, task: str) -> str:
+        """Return the ruleset of a conversation that begins on an arm."""
+        variant = variant_in_force(self.prompts, envelope, task, self.model(arm).id)
+        return ruleset_of(RULESET, variant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +80,23 @@ class Table:
 
 
 def build(
-    specs: Iterable[MigrationSpec], states: Mapping[str, MigrationState], catalogue: Catalogue, today: date
+    specs: Iterable[MigrationSpec],
+    states: Mapping[str, MigrationState],
+    catalogue: Catalogue,
+    today: date,
+    prompts: Iterable[PromptVariant] = (),
 ) -> Table:
-    """Compile the table; `specs` are the configuration's, `states` the fleet's."""
+    """Compile the table; `specs`, `catalogue` and `prompts` are the configuration's, `states` the fleet's."""
+    variants = tuple(prompts)
     files = {spec.name: spec for spec in specs}
     running = {name: state.spec for name, state in states.items() if state.spec and state.phase in _HELD}
     by_name: dict[str, Governed] = {}
     for name, file_spec in {**running, **files}.items():
         governed = _compile(file_spec, states.get(name) or MigrationState(name), catalogue, today)
         if governed is not None:
-            by_name[name] = governed
+            models = {governed.control.id, governed.candidate.id}
+            own = tuple(each for each in variants if models & each.models)
+            by_name[name] = replace(governed, prompts=own)
     by_model = {model: governed for governed in by_name.values() for model in governed.spec.models}
     return Table(by_model, by_name)
 

@@ -18,6 +18,7 @@ from gateway.compat.draft import Draft
 from gateway.compat.envelope import Fields, encode, present, read
 from gateway.compat.prompts import PromptVariant, is_gone
 from gateway.compat.replay import Replay, raw_blocks
+from gateway.compat.thread import continued
 from gateway.core.types import RewriteClass
 
 
@@ -27,7 +28,7 @@ def apply(draft: Draft) -> Draft:
     if is_gone(draft.ruleset, variant):
         sentence = "The prompt variant that this conversation began with is no longer configured."
         return replace(draft, past=Replay(broken_at=0)).note("prompt", RewriteClass.prompt, sentence)
-    if variant is None or _is_continued_thread(draft):
+    if variant is None or continued(draft.envelope) is not None:  # its system prompt is upstream already
         return draft
     system = draft.fields.get("system")
     before = raw_blocks(system) if system is not None and present(system) else []
@@ -53,9 +54,3 @@ def _said(variant: PromptVariant, before: Sequence[Raw]) -> list[Raw]:
 def _sentence(variant: PromptVariant) -> str:
     manner = "follows" if variant.mode == "append" else "replaces"
     return f"The prompt variant {variant.name}, version {variant.version}, {manner} the system prompt."
-
-
-def _is_continued_thread(draft: Draft) -> bool:
-    """Tell whether the upstream holds the system prompt: a continued thread brings new turns only."""
-    thread = draft.options("thread")
-    return bool(thread) and read((thread or {}).get("type"), str) == "continue"
