@@ -1,39 +1,19 @@
 """Every Prometheus series of the gateway, and the closed set of values that each label may take.
 
-Rules: a label holds a migration's name from the configuration or a member of a set written down here or in
-`core`; whatever else comes in is counted as `other`, so no user, key or text of a caller can become a series.
-Everything is booked to the assigned arm; `served` says who answered. Methods are named after what happened.
-
-Several workers of one `serve` share a directory, where each keeps files of its numbers, and whoever is
-scraped adds them up. Its path must stand in the environment before a worker imports this module, because that
-is when prometheus_client looks: the parent makes the directory with `share` and hands the result to its
-workers. Of a gauge that the workers agree on, the newest value counts; of one that each has for itself, the
-sum or the worst. What a worker that died had counted stays, what it had gauged goes.
+Rules: a label holds a migration's name from the configuration, a model's id from the catalogue or a member of
+a set written down here, in `core` or in `compat`; whatever else comes in is counted as `other` (see
+`series`). Everything is booked to the assigned arm; `served` says who answered. Methods are named after what
+happened.
 """
 
 import math
-import os
 import platform
-import re
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime, time
-from pathlib import Path
-from typing import Generic, Literal, TypeVar
-
-from prometheus_client import (
-    CONTENT_TYPE_PLAIN_0_0_4,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    disable_created_metrics,
-    generate_latest,
-)
-from prometheus_client.multiprocess import MultiProcessCollector
-from prometheus_client.values import ValueClass
 
 from gateway import __version__
+from gateway.compat.drift import FIELDS, Drift
 from gateway.core.gates import JUDGED, Verdict
 from gateway.core.rollout import served_percent
 from gateway.core.spec import Gates
@@ -48,12 +28,8 @@ from gateway.core.types import (
     RewriteClass,
 )
 from gateway.core.usage import Usage
-from gateway.errors import ConfigError
+from gateway.series import OTHER, Merge, Page
 
-DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-"""Names the directory that workers share; unset: this process is alone."""
-
-OTHER = "other"
 ARMS = frozenset(arm.value for arm in Arm)
 TOKEN_KINDS = frozenset({"input", "output", "cache_read", "cache_write", "thinking"})
 RULES = frozenset({
@@ -74,125 +50,109 @@ DURATION_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 6
 FIRST_TOKEN_BUCKETS = (0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 30, 60, 120, 300, 600)
 OVERHEAD_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
 
-disable_created_metrics()  # type: ignore[no-untyped-call]
-
-M = TypeVar("M", Counter, Gauge, Histogram)
-Merge = Literal["livesum", "livemin", "livemax", "livemostrecent"]
-"""How the gauges of several workers become one; `live` leaves out those that have died."""
-
-
-class _Series(Generic[M]):
-    """One metric's children, each made once and then found by its label values."""
-
-    __slots__ = ("_allowed", "_children", "_metric")
-
-    def __init__(self, metric: M, allowed: tuple[Container[str], ...]) -> None:
-        self._metric: M = metric
-        self._allowed = allowed
-        self._children: dict[tuple[str, ...], M] = {}
-
-    def __call__(self, *values: str) -> M:
-        """Return the child with these label values, in the order of its labels."""
-        child = self._children.get(values)
-        if child is None:
-            known = zip(values, self._allowed, strict=True)
-            values = tuple(str(value) if value in allowed else OTHER for value, allowed in known)
-            child = self._children.get(values)
-            if child is None:
-                child = self._metric.labels(*values) if values else self._metric
-                self._children[values] = child
-        return child
-
 
 class Metrics:
     """What this process counts, and the page that says it for all workers."""
 
     def __init__(self, migrations: Iterable[str] = ()) -> None:
         """Start at zero; `migrations` are the configured names."""
-        self._directory = os.environ.get(DIRECTORY_VARIABLE)
-        if self._directory is not None and not ValueClass._multiprocess:
-            raise ConfigError(f"{DIRECTORY_VARIABLE} must be set before the process starts")
-        self._registry = CollectorRegistry()
+        self._page = Page()
         self._names: set[str] = set(migrations)
         self._judged: set[tuple[str, str]] = set()
         """Migration and gate of the verdicts that are shown."""
+        self._models: set[str] = set()
+        self._drifting: set[tuple[str, str]] = set()
+        """Model and field of the differences that are shown."""
         self._make_request_series()
         self._make_rollout_series()
+        self._make_catalogue_series()
         self._begin()
         build = {"version": __version__, "python": platform.python_version()}
         allowed = {name: {value} for name, value in build.items()}
-        self._gauge("build_info", "The version that runs.", "livemax", **allowed)(*build.values()).set(1)
+        self._page.gauge("build_info", "The version that runs.", "livemax", **allowed)(*build.values()).set(1)
 
     def _make_request_series(self) -> None:
+        page = self._page
         m = {"migration": self._names}
         arm = {**m, "arm": ARMS}
         served = {**arm, "served": ARMS}
         outcome = {"outcome": frozenset(Outcome)}
-        self._requests = self._counter("requests_total", "Governed requests that ended.", **served, **outcome)
-        self._passthrough = self._counter(
+        self._requests = page.counter("requests_total", "Governed requests that ended.", **served, **outcome)
+        self._passthrough = page.counter(
             "passthrough_total", "Requests that no migration governs.", **outcome
         )
-        self._duration = self._histogram(
+        self._duration = page.histogram(
             "request_duration_seconds", "From head to last byte.", DURATION_BUCKETS, **arm
         )
-        self._first_token = self._histogram(
+        self._first_token = page.histogram(
             "time_to_first_token_seconds", "From head to the first byte sent.", FIRST_TOKEN_BUCKETS, **arm
         )
-        self._overhead = self._histogram(
+        self._overhead = page.histogram(
             "overhead_seconds", "What the gateway adds before it sends.", OVERHEAD_BUCKETS, **arm
         )
-        self._tokens = self._counter(
+        self._tokens = page.counter(
             "tokens_total", "Tokens of answers; thinking is part of output.", **served, kind=TOKEN_KINDS
         )
-        self._cost = self._counter("cost_usd_total", "Cost of answers at list prices.", **served)
-        self._fallbacks = self._counter(
+        self._cost = page.counter("cost_usd_total", "Cost of answers at list prices.", **served)
+        self._fallbacks = page.counter(
             "fallbacks_total",
             "Answers by control in the candidate's place.",
             **m,
             cause=frozenset(FallbackCause),
         )
         rule = {"rule": RULES, "class": frozenset(RewriteClass)}
-        self._rewrites = self._counter("rewrites_total", "Changes so that a model accepts it.", **m, **rule)
-        self._unservable = self._counter("unservable_total", "Requests kept on control.", **m, rule=RULES)
-        self._assignments = self._counter(
+        self._rewrites = page.counter("rewrites_total", "Changes so that a model accepts it.", **m, **rule)
+        self._unservable = page.counter("unservable_total", "Requests kept on control.", **m, rule=RULES)
+        self._assignments = page.counter(
             "assignments_total", "Why requests got their arm.", **m, reason=frozenset(Reason)
         )
-        self._in_flight = self._gauge("in_flight", "Requests being served.", "livesum")
-        self._streams = self._gauge("streams", "Answers being streamed.", "livesum")
+        self._in_flight = page.gauge("in_flight", "Requests being served.", "livesum")
+        self._streams = page.gauge("streams", "Answers being streamed.", "livesum")
 
     def _make_rollout_series(self) -> None:
+        page = self._page
         m = {"migration": self._names}
         newest: Merge = "livemostrecent"
         verdict = {"gate": GATES, "verdict": frozenset(Verdict)}
-        self._weight = self._gauge("weight_percent", "The candidate's share.", newest, **m)
-        self._stage = self._gauge("stage", "Index of the stage, from 0.", newest, **m)
-        self._phase = self._gauge("phase", "1 for the phase it is in.", newest, **m, phase=frozenset(Phase))
-        self._reason = self._gauge(
+        self._weight = page.gauge("weight_percent", "The candidate's share.", newest, **m)
+        self._stage = page.gauge("stage", "Index of the stage, from 0.", newest, **m)
+        self._phase = page.gauge("phase", "1 for the phase it is in.", newest, **m, phase=frozenset(Phase))
+        self._reason = page.gauge(
             "phase_reason", "1 for why it is paused or rolled back.", newest, **m, reason=REASONS
         )
-        self._changed = self._gauge(
+        self._changed = page.gauge(
             "changed_timestamp_seconds", "When its state was last written.", newest, **m
         )
-        self._entered = self._gauge("stage_entered_timestamp_seconds", "When its stage began.", newest, **m)
-        self._hold = self._gauge("stage_hold_seconds", "How long its stage is to last.", newest, **m)
-        self._retires = self._gauge(
+        self._entered = page.gauge("stage_entered_timestamp_seconds", "When its stage began.", newest, **m)
+        self._hold = page.gauge("stage_hold_seconds", "How long its stage is to last.", newest, **m)
+        self._retires = page.gauge(
             "model_retires_timestamp_seconds",
             "When the arm's model ends; +Inf: no date.",
             newest,
             **m,
             arm=ARMS,
         )
-        self._gate_verdict = self._gauge("gate_verdict", "1 for what the gate says.", newest, **m, **verdict)
-        self._gate_limit = self._gauge(
+        self._gate_verdict = page.gauge("gate_verdict", "1 for what the gate says.", newest, **m, **verdict)
+        self._gate_limit = page.gauge(
             "gate_limit", "Above it a breaker trips; +Inf: never.", newest, **m, gate=GATES
         )
         # A worker that lags behind must show.
-        self._snapshot_version = self._gauge("snapshot_version", "State that is obeyed.", "livemin")
-        self._snapshot_age = self._gauge("snapshot_age_seconds", "Since it was confirmed.", "livemax")
-        self._store_errors = self._counter(
+        self._snapshot_version = page.gauge("snapshot_version", "State that is obeyed.", "livemin")
+        self._snapshot_age = page.gauge("snapshot_age_seconds", "Since it was confirmed.", "livemax")
+        self._store_errors = page.counter(
             "store_errors_total", "Store calls that failed.", operation=STORE_OPERATIONS
         )
-        self._leader = self._gauge("leader", "1 where the controller runs.", "livemax")
+        self._leader = page.gauge("leader", "1 where the controller runs.", "livemax")
+
+    def _make_catalogue_series(self) -> None:
+        page = self._page
+        labels = {"model": self._models, "field": frozenset(FIELDS)}
+        self._drift = page.gauge(
+            "catalogue_drift", "1 where the vendor's list says something else.", "livemax", **labels
+        )
+        self._compared = page.gauge(
+            "catalogue_compared_timestamp_seconds", "When it was held against that list.", "livemax"
+        )
 
     def _begin(self) -> None:
         """Let counters begin at zero, so that the first event is an increase and not merely a new series.
@@ -322,6 +282,18 @@ class Metrics:
                 self._gate_verdict(migration, gate, each).set(each is verdict)
         self._judged = judged
 
+    def catalogue(self, model_ids: Iterable[str], drifts: Iterable[Drift], compared_at: float) -> None:
+        """Who leads held the rows of these ids against the vendor's list; without a comparison there is no
+        drift, and the time is 0."""
+        self._models |= set(model_ids)
+        drifting: set[tuple[str, str]] = {
+            (each.model if each.model in self._models else OTHER, each.field) for each in drifts
+        }
+        for model, field in self._drifting | drifting:
+            self._drift(model, field).set((model, field) in drifting)
+        self._drifting = drifting
+        self._compared().set(compared_at)
+
     def snapshot(self, version: int, age_s: float) -> None:
         """The state that this process obeys, and how long ago the store confirmed it."""
         self._snapshot_version().set(version)
@@ -338,58 +310,5 @@ class Metrics:
     # --- the page -----------------------------------------------------------------------------------------
 
     def render(self) -> tuple[bytes, str]:
-        """Return the page and its content type. Reads the workers' files where there are several."""
-        registry = self._registry
-        if self._directory is not None:
-            _forget_the_dead(Path(self._directory))
-            registry = CollectorRegistry()
-            MultiProcessCollector(registry, self._directory)  # type: ignore[no-untyped-call]
-        return generate_latest(registry), CONTENT_TYPE_PLAIN_0_0_4
-
-    # --- making series ------------------------------------------------------------------------------------
-
-    def _counter(self, name: str, text: str, **labels: Container[str]) -> _Series[Counter]:
-        return _Series(
-            Counter(f"gateway_{name}", text, list(labels), registry=self._registry), (*labels.values(),)
-        )
-
-    def _histogram(
-        self, name: str, text: str, buckets: tuple[float, ...], **labels: Container[str]
-    ) -> _Series[Histogram]:
-        metric = Histogram(f"gateway_{name}", text, list(labels), registry=self._registry, buckets=buckets)
-        return _Series(metric, (*labels.values(),))
-
-    def _gauge(self, name: str, text: str, merge: Merge, **labels: Container[str]) -> _Series[Gauge]:
-        metric = Gauge(
-            f"gateway_{name}", text, list(labels), registry=self._registry, multiprocess_mode=merge
-        )
-        return _Series(metric, (*labels.values(),))
-
-
-def share(directory: Path) -> dict[str, str]:
-    """Make an empty directory for the workers of one `serve`; return what their environment must hold."""
-    directory.mkdir(parents=True, exist_ok=True)
-    for file in directory.glob("*.db"):
-        file.unlink()
-    return {DIRECTORY_VARIABLE: str(directory)}
-
-
-_GAUGE_FILE = re.compile(r"gauge_live[a-z]+_(\d+)\.db")
-
-
-def _forget_the_dead(directory: Path) -> None:
-    """Remove the gauges of workers that are gone; their counters stay, for counters never go down."""
-    for file in directory.iterdir():
-        match = _GAUGE_FILE.fullmatch(file.name)
-        if match is not None and not _is_alive(int(match[1])):
-            file.unlink(missing_ok=True)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        """Return the page for all workers, and its content type."""
+        return self._page.render()

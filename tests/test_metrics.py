@@ -1,11 +1,7 @@
-"""Every series has a closed set of labels, and one page answers for all workers."""
+"""Every series has a closed set of labels, and says what happened."""
 
 import inspect
-import os
 import re
-import subprocess
-import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from math import inf
@@ -15,6 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import gateway.compat
+from gateway.compat.drift import Drift
 from gateway.core.gates import Verdict
 from gateway.core.spec import BreakerRule, Gates, Holdback, MigrationSpec, Stage
 from gateway.core.types import (
@@ -28,7 +25,7 @@ from gateway.core.types import (
     RewriteClass,
 )
 from gateway.core.usage import Usage
-from gateway.metrics import DIRECTORY_VARIABLE, REASONS, RULES, STORE_OPERATIONS, Metrics, share
+from gateway.metrics import REASONS, RULES, STORE_OPERATIONS, Metrics
 from gateway.store.ports import Store
 
 Page = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -217,6 +214,29 @@ def test_what_is_judged_no_more_has_no_verdict(metrics: Metrics) -> None:
     assert value(read(metrics.render()[0]), "gate_verdict", **M, gate="fallback_rate", verdict="pass") == 0
 
 
+def test_drift_is_shown_by_model_and_field_while_it_lasts(metrics: Metrics) -> None:
+    drift = Drift("a", "context_tokens", "200000", "1000000")
+    metrics.catalogue(["a", "b"], [drift, Drift("b", "listed", "active", "not listed")], 1000.0)
+    page = read(metrics.render()[0])
+    assert value(page, "catalogue_drift", model="a", field="context_tokens") == 1
+    assert value(page, "catalogue_drift", model="b", field="listed") == 1
+    assert value(page, "catalogue_compared_timestamp_seconds") == 1000
+    metrics.catalogue(["a", "b"], [drift], 2000.0)
+    page = read(metrics.render()[0])
+    assert value(page, "catalogue_drift", model="a", field="context_tokens") == 1
+    assert value(page, "catalogue_drift", model="b", field="listed") == 0
+
+
+def test_models_without_a_row_share_one_series(metrics: Metrics) -> None:
+    for names in (("new-1", "new-2"), ("new-2",)):
+        metrics.catalogue(["a"], [Drift(name, "listed", "", "") for name in names], 1.0)
+        body = metrics.render()[0]
+        assert b"new-" not in body
+        assert value(read(body), "catalogue_drift", model="other", field="listed") == 1
+    metrics.catalogue(["a"], [], 0.0)
+    assert value(read(metrics.render()[0]), "catalogue_drift", model="other", field="listed") == 0
+
+
 def test_the_process_shows_what_it_obeys_and_whether_it_leads(metrics: Metrics) -> None:
     metrics.snapshot(7, 0.25)
     metrics.leader(True)
@@ -273,103 +293,3 @@ def test_every_rule_of_compat_has_its_label() -> None:
     naming = re.compile(r"""(?:\bnote|\bChange|\b_obstacle)\(\s*"(\w+)\"""")
     named = {rule for module in compat for rule in naming.findall(module.read_text("utf-8"))}
     assert named == RULES
-
-
-# --- several workers --------------------------------------------------------------------------------------
-
-WORKER = """
-import sys
-from gateway.core.types import Arm, MigrationState, Outcome, Phase, Reason
-from gateway.metrics import Metrics
-
-metrics = Metrics(["m"])
-number = int(sys.argv[1])
-for _ in range(number):
-    metrics.entered()
-    metrics.request("m", Arm.candidate, Arm.candidate, Outcome.ok, duration_s=0.5)
-metrics.rollout(MigrationState("m", phase=Phase.running, weight=number * 1000))
-metrics.snapshot(number, number)
-metrics.leader(number == 2)
-print("ready", flush=True)
-for line in sys.stdin:
-    page = metrics.render()[0] if line == "scrape\\n" else b""
-    print(page.decode().replace("\\n", "\\t"), flush=True)
-"""
-
-
-class Worker:
-    """A process of its own that counts as many requests as its number says."""
-
-    def __init__(self, number: int, env: dict[str, str]) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(number)],
-            env={**os.environ, **env},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self._answer() == "ready"
-
-    def scrape(self) -> Page:
-        assert self.process.stdin is not None
-        self.process.stdin.write("scrape\n")
-        self.process.stdin.flush()
-        return read(self._answer().replace("\t", "\n").encode())
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.communicate()
-
-    def _answer(self) -> str:
-        assert self.process.stdout is not None
-        return self.process.stdout.readline().removesuffix("\n")
-
-
-@pytest.fixture
-def workers(tmp_path: Path) -> Iterator[tuple[Worker, Worker]]:
-    env = share(tmp_path / "metrics")
-    pair = (Worker(2, env), Worker(3, env))
-    yield pair
-    for worker in pair:
-        worker.kill()
-
-
-def test_whoever_is_scraped_answers_for_all_workers(workers: tuple[Worker, Worker]) -> None:
-    for worker in workers:
-        page = worker.scrape()
-        assert value(page, "requests_total", **CANDIDATE, served="candidate", outcome="ok") == 5
-        assert value(page, "request_duration_seconds_count", **CANDIDATE) == 5
-        assert value(page, "in_flight") == 5
-        assert value(page, "weight_percent", **M) == 3, "the newest"
-        assert value(page, "phase", **M, phase="running") == 1
-        assert value(page, "snapshot_version") == 2, "the one that lags behind"
-        assert value(page, "snapshot_age_seconds") == 3, "the oldest"
-        assert value(page, "leader") == 1
-
-
-def test_of_a_dead_worker_the_counts_stay_and_the_gauges_go(workers: tuple[Worker, Worker]) -> None:
-    first, second = workers
-    first.kill()
-    page = second.scrape()
-    assert value(page, "requests_total", **CANDIDATE, served="candidate", outcome="ok") == 5
-    assert value(page, "in_flight") == 3
-    assert value(page, "leader") == 0
-    assert value(page, "snapshot_version") == 3
-
-
-def test_a_new_serve_starts_from_zero(tmp_path: Path) -> None:
-    (tmp_path / "counter_1.db").write_bytes(b"old")
-    (tmp_path / "kept.txt").write_text("not ours")
-    assert share(tmp_path) == {DIRECTORY_VARIABLE: str(tmp_path)}
-    assert [file.name for file in tmp_path.iterdir()] == ["kept.txt"]
-
-
-def test_a_directory_that_is_named_too_late_is_refused(tmp_path: Path) -> None:
-    late = (
-        f"import os, gateway.metrics as m; os.environ[m.DIRECTORY_VARIABLE] = {str(tmp_path)!r}; m.Metrics()"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", late], capture_output=True, text=True, timeout=30, check=False
-    )
-    assert done.returncode == 1
-    assert "must be set before the process starts" in done.stderr

@@ -26,8 +26,8 @@ from gateway.cli.workers import Workers, metrics_directory
 from gateway.config import Config, load
 from gateway.core.address import shown
 from gateway.errors import ConfigError, GatewayError
-from gateway.metrics import share
 from gateway.proxy.transport.wire import Origin
+from gateway.series import share
 from gateway.settings import Settings
 from gateway.store.backends.factory import make_store
 from gateway.tasks import SystemClock

@@ -30,7 +30,7 @@ OWNERS: Mapping[str, tuple[str, ...]] = {
     "httptools": ("gateway/proxy/transport/wire.py", "gateway/cli/edge.py"),
     "httpx2": ("gateway/evals/*", "gateway/control/notify.py", "gateway/cli/*", "gateway/demo/*"),
     "msgspec": ("gateway/compat/*", "gateway/core/types.py"),
-    "prometheus_client": ("gateway/metrics.py",),
+    "prometheus_client": ("gateway/series.py",),
     "pydantic": (
         "gateway/settings.py",
         "gateway/config.py",
