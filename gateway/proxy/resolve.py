@@ -111,8 +111,12 @@ def _pin_keys(identity: Identity, envelope: Envelope, unit: Unit | None, ledger:
 
     A session may hold several conversations (a coding agent's side questions and sub-agents), so its
     conversations are told apart by their first user turn; the session itself stands second, for a history
-    that was cut at the front. It keeps the arm of its first conversation, which is the main one.
+    that was cut at the front. It keeps the arm of its first conversation, which is the main one. A thread is
+    known by the answer that it goes on from.
     """
+    previous = continued(envelope)
+    if previous is not None:
+        return (ledger.key(f"t:{previous}"),)
     if envelope.opening is None:
         return ()
     if identity.session:
