@@ -85,7 +85,7 @@ async def _relay_whole(sent: Sent, send: Send, ours: RawHeaders, plane: Plane, s
     if exchange.status < 300:
         seen.answer = AnswerReader().read_json(body)
         if sent.rewrite.plan:
-            body = restore(body, sent.rewrite.plan)
+            body = restore(body, sent.rewrite.plan).body
     headers = hop.to_client(exchange.headers, length=len(body)) + ours
     seen.first_byte_at = plane.clock.monotonic()
     seen.outcome = outcome_of(exchange.status, seen.answer)

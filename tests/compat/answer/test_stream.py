@@ -12,7 +12,8 @@ from gateway.compat.answer.response import restore
 from gateway.compat.answer.stream import StreamRestorer
 from gateway.compat.rules.prefill import intent_of
 from gateway.core.sse import SseScanner
-from tests.compat.answer.test_response import CALL, REDACTED, REPLIES, THOUGHT, answer, plan, text
+from tests.compat.answer.test_response import CALL, REDACTED, THOUGHT, answer, text
+from tests.compat.answer.test_text import REPLIES, plan
 
 Json = dict[str, Any]
 
@@ -73,7 +74,7 @@ def restored(stream: bytes, plan: AnswerPlan, *cuts: int) -> bytes:
 
 
 def expected_content(content: Iterable[Json], plan: AnswerPlan) -> list[Json]:
-    blocks: list[Json] = json.loads(restore(answer(*content), plan))["content"]
+    blocks: list[Json] = json.loads(restore(answer(*content), plan).body)["content"]
     return [{key: value for key, value in block.items() if value != ""} for block in blocks]
 
 
@@ -109,7 +110,7 @@ def test_a_cut_at_any_byte_changes_nothing(content: list[Json]) -> None:
     assert restored(stream, hiding, *range(1, len(stream))) == whole
 
 
-@pytest.mark.parametrize("content", [[text('"a": 1}')], [CALL], [THOUGHT, CALL, text('"b"')]])
+@pytest.mark.parametrize("content", [[text('"a": 1}')], [CALL], [CALL, text('"b"')]])
 def test_a_stream_with_nothing_to_restore_keeps_every_byte(content: list[Json]) -> None:
     odd = b": comment\r\n\r\nevent: unknown\r\ndata: {\r\ndata: }\r\n\r\n\n"
     stream = odd + stream_of(content).replace(b'"index": ', b'"index" :  ')
@@ -162,10 +163,11 @@ def test_a_text_is_given_out_as_soon_as_it_is_decided() -> None:
     assert restorer.feed(third) == third
 
 
-def test_once_nothing_is_left_to_do_chunks_pass_unread() -> None:
-    restorer = StreamRestorer(plan("{"))
-    begin, piece, *_ = block_events(0, text("1"), 5)
-    assert restorer.feed(begin + piece + b"event: con") == begin + piece + b"event: con"
+def test_once_nothing_is_left_to_do_or_to_keep_chunks_pass_unread() -> None:
+    restorer = StreamRestorer(AnswerPlan(shown_model="asked"))
+    ((_, data),) = events(restorer.feed(START))
+    assert data["message"]["model"] == "asked"
+    assert restorer.feed(b"event: con") == b"event: con"
     assert restorer.feed(b"tent") == b"tent"
     assert restorer.close() == b""
 
@@ -196,10 +198,12 @@ def test_an_error_event_comes_behind_what_was_held(said: str) -> None:
     assert content_of(stream) == [text(said.removeprefix("["))]
 
 
-def test_an_error_event_comes_behind_held_thinking() -> None:
+def test_hidden_thinking_stays_hidden_where_the_stream_fails() -> None:
     error = sse("error", error={"type": "overloaded_error", "message": "Overloaded"})
     stream = START + b"".join(block_events(0, THOUGHT, 9)) + error
-    assert restored(stream, plan("{", hides_thinking=True)) == stream
+    restorer = StreamRestorer(plan("{", hides_thinking=True))
+    assert restorer.feed(stream) + restorer.close() == START + error
+    assert restorer.kept is None
 
 
 @pytest.mark.parametrize("content", [[THOUGHT, text("Ans")], [THOUGHT], [text("Answer")]])
