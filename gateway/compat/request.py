@@ -30,7 +30,17 @@ from gateway.compat.draft import Draft
 from gateway.compat.envelope import Envelope, parse
 from gateway.compat.prompts import PromptVariant
 from gateway.compat.replay import NOTHING, Edit, Replay
-from gateway.compat.rules import effort, limits, prefill, prompt, sampling, thinking, tools, turns, unasked
+from gateway.compat.rules import (
+    effort,
+    limits,
+    prefill,
+    prompt,
+    sampling,
+    system_turns,
+    thinking,
+    tools,
+    unasked,
+)
 from gateway.core.spec import CompatPolicy
 from gateway.core.types import Change, RewriteClass
 
@@ -63,6 +73,7 @@ RULES: tuple[Rule, ...] = (
     Rule("R6", "effort", effort.apply),
     Rule("R1", "sampling", sampling.apply),
     Rule("R4", "prefill", prefill.apply),
+    Rule("R9", "system_turns", system_turns.apply, since="2"),
     Rule("R12", "unasked_thinking", unasked.apply),
     Rule("R8", "max_tokens", limits.apply),
     PROMPT,
@@ -87,7 +98,7 @@ class Guard:
 GUARDS: tuple[Guard, ...] = (
     Guard("R5", "forced_tool", tools.unforceable, policy="forced_tool"),
     Guard("R4", "prefill", prefill.unsayable, policy="prefill"),
-    Guard("R9", "mid_conversation_system", turns.unknown_role),
+    Guard("R9", "tool_changes", system_turns.unsayable),
     Guard("R17", "context_window", limits.over_window),
 )
 """The first that has a reason names the obstacle."""
@@ -99,7 +110,7 @@ JUDGES: tuple[Callable[[Envelope, Model], Iterator[Change]], ...] = (
     tools.violations,
     prefill.violations,
     limits.violations,
-    turns.violations,
+    system_turns.violations,
 )
 """What a model would reject, as far as its row tells."""
 

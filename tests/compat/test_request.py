@@ -135,6 +135,15 @@ def test_a_sentence_never_shows_the_prompt() -> None:
 FORCED: Json = {"tool_choice": {"type": "any"}, "tools": [{"name": "n", "input_schema": {}}]}
 PREFILLED: Json = {"messages": [HELLO, {"role": "assistant", "content": "{"}]}
 NOTED: Json = {"messages": [HELLO, {"role": "system", "content": "note"}]}
+ADDED: Json = {
+    "messages": [
+        HELLO,
+        {
+            "role": "system",
+            "content": [{"type": "tool_addition", "tool": {"type": "tool_reference", "name": "n"}}],
+        },
+    ]
+}
 SEARCHED: Json = {
     "messages": [
         HELLO,
@@ -163,9 +172,10 @@ REJECT, CONTROL = CompatPolicy(unservable="reject"), CompatPolicy(unservable="co
         (O45, O46, PREFILLED, None),
         (O45, O46, SEARCHED, "prefill"),
         (O46, O47, SEARCHED, None),
-        (O48, O47, NOTED, "mid_conversation_system"),
-        (O55, O45, NOTED, "mid_conversation_system"),
-        (O48, O5, NOTED, None),
+        (O48, O47, ADDED, "tool_changes"),
+        (O55, O45, ADDED, "tool_changes"),
+        (O48, O5, ADDED, None),
+        (O48, O47, NOTED, None),
         (O45, O48, NOTED, None),
         (O46, O45, LONG, "context_window"),
         (O45, O46, LONG, None),
@@ -222,7 +232,7 @@ def test_it_is_said_that_a_forced_tool_cannot_be_emulated_yet() -> None:
 def test_violations_of_a_whole_body_are_named() -> None:
     body = json.dumps({"model": "m", "max_tokens": 10**6, "temperature": 1, **FORCED, **NOTED}).encode()
     found = [change.rule for change in violations(body, replace(O55, mid_conversation_system=False))]
-    assert found == ["sampling", "forced_tool", "max_tokens", "mid_conversation_system"]
+    assert found == ["sampling", "forced_tool", "max_tokens", "system_turns"]
 
 
 # --- properties -------------------------------------------------------------------------------------------
@@ -343,6 +353,7 @@ TOUCHES = {
     "prefill": {"messages", "tool_choice"},
     "unasked_thinking": set[str](),
     "max_tokens": {"max_tokens"},
+    "system_turns": {"messages"},
 }
 
 

@@ -269,7 +269,7 @@ CONVERSATION = [
     Feature("turns of one role", ALL, {"messages": [user("1+1"), user("and 1+2")]}),
     Feature("stop sequences", ALL, {"stop_sequences": ["result", "###"]}),
     Feature("metadata", ALL, {"metadata": {"user_id": "ada"}}),
-    Feature("a system turn", SYSTEM_TURNS, {"messages": REMINDED}, unservable_on=OLDEST | {O46, O47}),
+    Feature("a system turn", SYSTEM_TURNS, {"messages": REMINDED}, "system_turns"),
 ]
 FEATURES = [*SAMPLING, *THINKING, *EFFORT, *LIMITS, *PREFILL, *TOOL_USE, *CONVERSATION]
 
