@@ -94,7 +94,7 @@ def _pointless(policy: CompatPolicy, known: CompatPolicy, control: Model, candid
         ),
         "forced_tool": (
             _FORCES[candidate.forced_tool] >= _FORCES[control.forced_tool],
-            f"{same} takes every forced tool that control takes",
+            f"{same} takes every forced tool that control does",
         ),
         "thinking": (
             candidate.thinking.omitted == control.thinking.omitted,

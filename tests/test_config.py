@@ -184,6 +184,43 @@ def test_all_documents_are_judged_before_any_is_refused(write: Write) -> None:
     ]
 
 
+def test_prompt_variants_are_read_for_the_models_of_the_catalogue(write: Write, tmp_path: Path) -> None:
+    path = write("prompts: [told/*.yaml]", a=migration())
+    assert load(path).prompts == ()
+    (tmp_path / "told").mkdir()
+    versions = "versions: [{version: 1, mode: append, text: Be brief.}]"
+    match = "match: {tasks: [t]}"
+    for name, model in (("b", "new"), ("a", "old")):
+        (tmp_path / "told" / f"{name}.yaml").write_text(
+            f"{{name: {name}, models: [{model}], {match}, {versions}}}"
+        )
+    first, second = load(path).prompts
+    assert (first.name, sorted(first.models)) == ("a", ["old", "old-20250101"])
+    assert (second.name, sorted(second.models)) == ("b", ["new"])
+    assert [file.name for file in files(path)[-2:]] == ["a.yaml", "b.yaml"]
+
+
+def test_a_prompt_variant_that_cannot_be_is_refused_with_its_file(write: Write, tmp_path: Path) -> None:
+    path = write("prompts: [p.yaml, q.yaml]", a=migration())
+    version = "{version: 1, mode: append, text: Be brief.}"
+    (tmp_path / "p.yaml").write_text(f"{{name: p, models: [odl], versions: [{version}, {version}]}}")
+    (tmp_path / "q.yaml").write_text(f"{{name: p, models: [new], versions: [{version}], mode: append}}")
+    assert problems_of(load, path) == [
+        "p.yaml: versions[1].version: 1 stands twice",
+        "p.yaml: models: 'odl' is not in the catalogue; did you mean 'old'?",
+        "q.yaml: mode: unknown key; did you mean 'models'?",
+    ]
+
+
+def test_two_variants_for_the_same_requests_are_refused(write: Write, tmp_path: Path) -> None:
+    path = write("prompts: [p.yaml, q.yaml]", a=migration())
+    for name in ("p", "q"):
+        said = f"{{name: {name}, models: [new], versions: [{{version: 1, mode: append, text: Hm.}}]}}"
+        (tmp_path / f"{name}.yaml").write_text(said)
+    (problem,) = problems_of(load, path)
+    assert problem.startswith("q.yaml: match: the same requests have the variant 'p' already")
+
+
 # --- YAML -------------------------------------------------------------------------------------------------
 
 
@@ -366,6 +403,22 @@ def test_a_requested_id_that_is_unknown_or_another_model_warns(write: Write) -> 
 def test_a_holdback_that_outlived_its_day_warns(write: Write, today: date, count: int) -> None:
     path = write(a=migration(more=", holdback: {percent: 2, until: 2027-01-01}"))
     assert sum("holdback" in warning for warning in warned(path, today)) == count
+
+
+def test_a_policy_that_cannot_matter_warns(write: Write) -> None:
+    assert warned(write(a=migration(more=", compat: {prefill: control, forced_tool: control}"))) == [
+        "m: compat.prefill: 'control' makes no difference: new rejects no prefill that control takes",
+        "m: compat.forced_tool: 'control' makes no difference: new takes every forced tool that control does",
+    ]
+
+
+def test_a_variant_for_a_model_that_nothing_serves_warns(write: Write, tmp_path: Path) -> None:
+    path = write("prompts: [p.yaml]", models=MODELS + row("other"), a=migration())
+    match = "match: {tasks: [t]}"
+    (tmp_path / "p.yaml").write_text(
+        f"{{name: p, models: [other], {match}, versions: [{{version: 1, mode: append, text: Hm.}}]}}"
+    )
+    assert warned(path) == ["prompts: p: is for models that no migration serves"]
 
 
 def test_one_warning_names_all_that_is_in_force_and_not_judged_whether_written_or_by_default(

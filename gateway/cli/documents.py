@@ -1,17 +1,23 @@
-"""`gateway check` and `gateway models`: the documents, read where they lie, without a running gateway."""
+"""`gateway check`, `gateway models` and `gateway system-hash`: the documents, read where they lie, without a
+running gateway.
+"""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gateway.cli import view
+from gateway.compat import prompts
 from gateway.compat.catalog import Catalogue, Model
+from gateway.compat.envelope import parse
+from gateway.compat.prompts import PromptVariant
 from gateway.config import load, warnings
-from gateway.core.types import to_json
+from gateway.core.types import parse_json, to_json
 from gateway.errors import ConfigError, NotFound
 from gateway.settings import Settings
 from gateway.tasks import SystemClock
@@ -52,12 +58,67 @@ def check(config: ConfigFile = None, as_json: AsJson = False) -> None:
         raise typer.Exit(2) from None
     sentences = warnings(documents, _today())
     if as_json:
-        typer.echo(to_json({"ok": True, "errors": [], "warnings": sentences}).decode())
+        shown = [_shown(variant) for variant in documents.prompts]
+        said = {"ok": True, "errors": [], "warnings": sentences, "prompts": shown}
+        typer.echo(to_json(said).decode())
         return
-    migrations, rows = len(documents.migrations), len(documents.catalogue.models)
-    typer.echo(f"{path} is valid: {_counted(migrations, 'migration')}, {_counted(rows, 'model')}")
+    counts = (documents.migrations, "migration"), (documents.catalogue.models, "model")
+    variants = {variant.name for variant in documents.prompts}
+    parts = [_counted(len(things), noun) for things, noun in (*counts, (variants, "prompt variant"))]
+    typer.echo(f"{path} is valid: {', '.join(parts)}")
+    for line in _variants(documents.prompts):
+        typer.echo(line)
     for sentence in sentences:
         view.console().print(f"warning: {sentence}", style="yellow")
+
+
+def system_hash(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A system prompt, or a request with one.")],
+) -> None:
+    """Print the hash by which a prompt variant knows a system prompt (`match.system_sha256`)."""
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
+    try:
+        body = parse_json(data)
+    except ValueError:
+        body = None
+    if isinstance(body, dict):
+        found = prompts.system_hash(parse(to_json({"model": "", "messages": [], **body})))
+    else:
+        found = prompts.text_hash(data.decode("utf-8", "replace"))
+    if found is None:
+        raise NotFound(f"{file}: holds no system prompt")
+    typer.echo(found)
+
+
+def _variants(variants: Sequence[PromptVariant]) -> Iterator[str]:
+    """Yield one line per variant: what it says to whom, and which version a new conversation gets."""
+    for name, group in groupby(variants, key=lambda variant: variant.name):
+        versions = sorted(group, key=lambda variant: variant.version)
+        newest = versions[-1]
+        older = f" (kept for older conversations: {', '.join(str(each.version) for each in versions[:-1])})"
+        asked = [f"task {task}" for task in sorted(newest.tasks)]
+        asked += [f"system prompt {newest.system_sha256[:12]}…"] if newest.system_sha256 else []
+        yield (
+            f"prompt variant {name}: version {newest.version}{older if versions[1:] else ''} {newest.mode}s "
+            f"{_counted(len(newest.text), 'character')} for {', '.join(sorted(newest.models))}"
+            f"{'; ' if asked else ''}{', '.join(asked)}"
+        )
+
+
+def _shown(variant: PromptVariant) -> dict[str, object]:
+    """Return what `--json` tells of a version, its text aside."""
+    return {
+        "name": variant.name,
+        "version": variant.version,
+        "models": sorted(variant.models),
+        "tasks": sorted(variant.tasks),
+        "system_sha256": variant.system_sha256,
+        "mode": variant.mode,
+        "characters": len(variant.text),
+    }
 
 
 @models.command("list")

@@ -1,6 +1,7 @@
 """The documents can be checked and the catalogue read without a gateway."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,55 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_the_environment_names_the_file_too(config: Path) -> None:
     assert run("check", env={"GATEWAY_CONFIG": str(config)}).code == 0
+
+
+VARIANT = """
+name: brief
+models: [claude-opus-5-5]
+match: {tasks: [sort, file], system_sha256: %s}
+versions:
+  - {version: 2, mode: replace, text: Sort these secret letters.}
+  - {version: 1, mode: append, text: Be brief.}
+"""
+
+
+def test_prompt_variants_are_listed_without_what_they_say(config: Path) -> None:
+    (config.parent / "prompts").mkdir()
+    (config.parent / "prompts" / "brief.yaml").write_text(VARIANT % ("ab" * 32))
+    ran = run("check", "--config", str(config))
+    assert ran.code == 0
+    assert ran.first_line.endswith(", 1 prompt variant")
+    assert ran.out.splitlines()[1] == (
+        "prompt variant brief: version 2 (kept for older conversations: 1) replaces 26 characters for "
+        "claude-opus-5-5; task file, task sort, system prompt abababababab…"
+    )
+    shown = json.loads(run("check", "--config", str(config), "--json").out)["prompts"]
+    assert [(each["name"], each["version"], each["mode"]) for each in shown] == [
+        ("brief", 2, "replace"),
+        ("brief", 1, "append"),
+    ]
+    assert "secret" not in ran.out + json.dumps(shown)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"You sort letters.\n",
+        b'{"system": "You sort letters."}',
+        b'{"model": "a", "messages": [], "system": [{"type": "text", "text": "You sort letters."}]}',
+    ],
+)
+def test_the_hash_of_a_system_prompt_is_that_of_its_text(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "prompt").write_bytes(content)
+    assert run("system-hash", str(tmp_path / "prompt")).out == f"{sha256(b'You sort letters.').hexdigest()}\n"
+
+
+@pytest.mark.parametrize("content", [b"", b" \n", b'{"messages": []}', b'{"system": 7}', None])
+def test_what_holds_no_system_prompt_has_no_hash(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "prompt").write_bytes(content)
+    ran = run("system-hash", str(tmp_path / "prompt"))
+    assert (ran.code, ran.out, str(tmp_path / "prompt") in ran.err) == (2, "", True)
 
 
 def test_models_are_listed(config: Path) -> None:
