@@ -16,7 +16,6 @@ from itertools import pairwise
 from msgspec import Raw
 
 from gateway.compat.address import answer_digests, echo
-from gateway.compat.address import answer_digests, echo
 from gateway.compat.answer.plan import AnswerPlan
 from gateway.compat.answer.shape import kind_of, text_of
 from gateway.compat.envelope import THINKING_BLOCKS, Envelope, Fields, Turn, encode, read
