@@ -186,9 +186,14 @@ class Gateway:
             ledger=self._ledger,
             metrics=self._metrics,
             clock=self._clock,
-            limits=Limits(body_bytes=config.max_body_bytes, ping_after_s=config.ping_after_s),
+            limits=Limits(
+                body_bytes=config.max_body_bytes,
+                batch_bytes=config.max_batch_bytes,
+                ping_after_s=config.ping_after_s,
+            ),
             pin_ttl_s=config.pin_ttl_s,
             upstream_api_key=key.get_secret_value() if key is not None else None,
+            public_url=settings.public_url or "",
             client_keys={each.key.get_secret_value(): each.name for each in settings.client_keys},
             is_operator=lambda token: gatekeeper.operator_named(token) is not None,
         )

@@ -57,6 +57,7 @@ class Config:
     ping_after_s: float
     """Silence of the upstream after which a stream gets a ping."""
     max_body_bytes: int
+    max_batch_bytes: int
     """Of a request, before and after decoding."""
     pin_ttl_s: int
     """How long an idle conversation keeps its arm."""
@@ -89,6 +90,7 @@ def load(path: Path) -> Config:
         first_byte_timeout_s=root.upstream.first_byte_timeout,
         ping_after_s=root.relay.ping_after,
         max_body_bytes=int(root.limits.body_mib * 1024 * 1024),
+        max_batch_bytes=int(root.limits.batch_mib * 1024 * 1024),
         pin_ttl_s=int(root.pins.idle_ttl),
     )
 

@@ -67,6 +67,7 @@ class LimitsDocument(Document):
     """What one request may cost the gateway."""
 
     body_mib: Annotated[float, Field(gt=0)] = 32
+    batch_mib: Annotated[float, Field(gt=0)] = 256
 
 
 class RelayDocument(Document):

@@ -32,6 +32,8 @@ from gateway.series import OTHER, Merge, Page
 
 ARMS = frozenset(arm.value for arm in Arm)
 TOKEN_KINDS = frozenset({"input", "output", "cache_read", "cache_write", "thinking"})
+ITEMS = frozenset({"assigned", "succeeded", "errored", "canceled", "expired"})
+"""What becomes of an item of a batch."""
 RULES = frozenset({
     "context_window", "display", "effort", "forced_tool", "max_tokens", "mid_conversation_system", "prefill",
     "sampling", "thinking", "thread", "unasked_thinking",
@@ -106,6 +108,9 @@ class Metrics:
         self._assignments = page.counter(
             "assignments_total", "Why requests got their arm.", **m, reason=frozenset(Reason)
         )
+        self._batch_items = page.counter(
+            "batch_items_total", "Items of batches, assigned and as their results say.", **arm, result=ITEMS
+        )
         self._in_flight = page.gauge("in_flight", "Requests being served.", "livesum")
         self._streams = page.gauge("streams", "Answers being streamed.", "livesum")
 
@@ -171,6 +176,9 @@ class Metrics:
                 self._fallbacks(name, cause)
             for reason in Reason:
                 self._assignments(name, reason)
+            for arm in Arm:
+                for result in ITEMS:
+                    self._batch_items(name, arm, result)
         for outcome in Outcome:
             self._passthrough(outcome)
         for operation in STORE_OPERATIONS:
@@ -234,6 +242,10 @@ class Metrics:
     def unservable(self, migration: str, rule: str) -> None:
         """A request was kept on control because of something that the candidate cannot do."""
         self._unservable(migration, rule).inc()
+
+    def batch_items(self, migration: str, arm: str, result: str, count: int) -> None:
+        """Items of batches were assigned, or their results were read."""
+        self._batch_items(migration, arm, result).inc(count)
 
     def passthrough(self, outcome: Outcome) -> None:
         """A request that no migration governs ended."""

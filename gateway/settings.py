@@ -137,6 +137,8 @@ class Settings(BaseSettings):
     workers: Annotated[int, Field(ge=1)] = 1
     upstream_url: Annotated[str, AfterValidator(upstream_address)] | None = None
     """None: what the configuration says, which is the public Claude API unless changed."""
+    public_url: Annotated[str, AfterValidator(upstream_address)] | None = None
+    """Where clients reach the gateway, for links in answers; None: the host that a request names."""
     upstream_api_key: Annotated[SecretStr, AfterValidator(_upstream_key)] | None = None
     """Replaces the callers' credentials."""
     client_keys: Annotated[tuple[ClientKey, ...], NoDecode, BeforeValidator(_client_keys)] = ()

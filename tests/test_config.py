@@ -125,19 +125,19 @@ def test_an_empty_document_has_every_default(write: Write) -> None:
     config = load(write())
     assert config.migrations == ()
     assert (config.connect_timeout_s, config.first_byte_timeout_s, config.ping_after_s) == (5, 600, 15)
-    assert config.max_body_bytes == 32 * 1024 * 1024
+    assert (config.max_body_bytes, config.max_batch_bytes) == (32 * 1024 * 1024, 256 * 1024 * 1024)
 
 
 def test_what_is_written_wins(write: Write) -> None:
     config = load(
         write(
             "upstream: {url: 'http://127.0.0.1:1/', connect_timeout: 1s, first_byte_timeout: 2m}\n"
-            "limits: {body_mib: 0.5}\nrelay: {ping_after: 3s}\npins: {idle_ttl: 2h}\n"
+            "limits: {body_mib: 0.5, batch_mib: 2}\nrelay: {ping_after: 3s}\npins: {idle_ttl: 2h}\n"
         )
     )
     assert config.upstream_url == "http://127.0.0.1:1"
     assert (config.connect_timeout_s, config.first_byte_timeout_s, config.ping_after_s) == (1, 120, 3)
-    assert (config.max_body_bytes, config.pin_ttl_s) == (524_288, 7200)
+    assert (config.max_body_bytes, config.max_batch_bytes, config.pin_ttl_s) == (524_288, 2 << 20, 7200)
 
 
 def test_migrations_come_in_the_order_of_their_files(write: Write) -> None:

@@ -25,7 +25,7 @@ from gateway.core.types import (
     RewriteClass,
 )
 from gateway.core.usage import Usage
-from gateway.metrics import REASONS, RULES, STORE_OPERATIONS, Metrics
+from gateway.metrics import ITEMS, REASONS, RULES, STORE_OPERATIONS, Metrics
 from gateway.store.ports import Store
 
 Page = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -169,6 +169,16 @@ def test_the_end_of_a_model_is_a_time_where_it_is_known(metrics: Metrics) -> Non
     ends = datetime(2026, 11, 24, tzinfo=UTC).timestamp()
     assert value(page, "model_retires_timestamp_seconds", **M, arm="control") == ends
     assert value(page, "model_retires_timestamp_seconds", **CANDIDATE) == inf
+
+
+def test_items_of_batches_are_counted_by_what_becomes_of_them(metrics: Metrics) -> None:
+    metrics.batch_items("m", Arm.candidate, "assigned", 7)
+    metrics.batch_items("m", Arm.candidate, "errored", 1)
+    metrics.batch_items("m", Arm.candidate, "from 2031", 2)
+    page = read(metrics.render()[0])
+    told = {each: value(page, "batch_items_total", **CANDIDATE, result=each) for each in (*ITEMS, "other")}
+    assert told == dict.fromkeys(ITEMS, 0) | {"assigned": 7, "errored": 1, "other": 2}
+    assert value(page, "batch_items_total", migration="m", arm="control", result="assigned") == 0
 
 
 def test_counters_begin_at_zero_so_that_the_first_event_is_an_increase(metrics: Metrics) -> None:

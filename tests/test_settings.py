@@ -30,6 +30,7 @@ def test_nothing_set_is_a_gateway_on_this_machine() -> None:
         (),
         (),
     )
+    assert found.public_url is None
     assert (found.log_level, found.log_format) == ("info", "json")
     assert (found.drain_grace_s, found.drain_timeout_s) == (0, 600)
 
@@ -42,6 +43,7 @@ def test_every_variable_finds_its_setting() -> None:
         WORKERS="3",
         UPSTREAM_URL="https://upstream.example/api/",
         UPSTREAM_API_KEY="sk-up",
+        PUBLIC_URL="https://llm.example/gateway/",
         CLIENT_KEYS="web:sk:1, mobile:sk-2,",
         STORE_URL="rediss://user:pw@redis:6379/0",
         ADMIN_TOKENS="viewer:t1,ann:operator:t2",
@@ -55,6 +57,7 @@ def test_every_variable_finds_its_setting() -> None:
     assert (found.host, found.port, found.workers) == ("0.0.0.0", 0, 3)
     assert (found.drain_grace_s, found.drain_timeout_s) == (2.5, 60)
     assert found.upstream_url == "https://upstream.example/api"
+    assert found.public_url == "https://llm.example/gateway"
     assert found.upstream_api_key is not None
     assert found.upstream_api_key.get_secret_value() == "sk-up"
     assert [(each.name, each.key.get_secret_value()) for each in found.client_keys] == [

@@ -20,6 +20,7 @@ class Limits:
     """Bounds of the data path, in bytes and seconds."""
 
     body_bytes: int = 32 * 1024 * 1024
+    batch_bytes: int = 256 * 1024 * 1024
     answer_bytes: int = 256 * 1024 * 1024
     ping_after_s: float = 15.0
 
@@ -40,6 +41,8 @@ class Plane:
     limits: Limits = Limits()
     pin_ttl_s: int = 3600
     upstream_api_key: str | None = None
+    public_url: str = ""
+    """Where clients reach the gateway; empty: where they say themselves that they do."""
     client_keys: dict[str, str] = field(default_factory=dict)
     """Key → name; empty: every caller brings a credential of the upstream's."""
     is_operator: Callable[[str], bool] = lambda token: False
