@@ -78,7 +78,7 @@ class Draft:
 
     def edit(self, *edits: Edit) -> "Draft":
         """Write into the messages; the next turns repeat it."""
-        return replace(self, edits=(*self.edits, *edits))
+        return replace(self, edits=(*self.edits, *edits), plan=replace(self.plan, repeats=True))
 
     def reworded(self, rewording: Rewording) -> "Draft":
         """Apply a rule to all messages once they stand."""
@@ -102,19 +102,20 @@ class Draft:
             same = self.fields is self.envelope.fields
             return self.envelope if same else self.envelope.with_fields(self.fields)
         fields = {**self.fields, "messages": encode([raw for raw, _ in messages])}
+        if "tools" in fields:
+            fields["tools"] = replay.strictly(fields["tools"], (*self.past.edits, *self.edits))
         turns = tuple(turn for _, turn in messages if turn is not None)
         return self.envelope.with_fields(fields, turns if len(turns) == len(messages) else ())
 
     def _messages(self) -> list[tuple[Raw, Turn | None]] | None:
         """Return the messages as they stand, and what they are; None where they are as they came."""
-        broken = self.past.broken_at
-        if not (self.past.edits or self.edits or self.rewordings) and self.cut is None and broken is None:
+        if not (self.past or self.edits or self.rewordings) and self.cut is None:
             return None
         messages = read(self.fields.get("messages"), list[Raw])
         if messages is None:
             return None
         known = {id(raw): turn for raw, turn in zip(messages, self.envelope.turns, strict=False)}
-        whole = messages if broken is None else replay.without_thinking(messages, broken)
+        whole = replay.without_lost(messages, self.past)
         whole = replay.apply(whole[: self.cut], (*self.past.edits, *self.edits))
         for reword in self.rewordings:
             whole = reword(whole)

@@ -5,30 +5,23 @@ a conversation must be there again whenever that conversation comes back: lines 
 thinking that the application never saw, an answer that was given to it in another shape. All of that is
 `Edit`s, told in places of the application's own messages. Those of one answer make a `Note`.
 
-A note is found by what the application itself sends: its address is a digest of system, tools, every message
-before the answer, and the answer as it comes back. So a fork, a retry or an edited history finds exactly
-what belongs to it, or nothing, and no list has to be kept of who talks to whom. What clients change between
-two turns of one conversation does not count: cache markers, a text as string or as block, nulls, whitespace
-in the answer, the answer's thinking.
+A note is found by what the application itself sends (`address`).
 
 All or nothing: a note says how many notes it stands on. Where one of them is missing, nothing from there on
-is repeated, and the thinking from there on is left out, for it was bound to what cannot be said again.
+is repeated, and the thinking from there on is left out, for it was bound to what cannot be said again. The
+note of the answer to that says so. What was left out once stays left out, and the conversation goes on from
+there: everything behind that answer is repeated again.
 """
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from itertools import groupby
-from typing import Any
 
 import msgspec
 from msgspec import Raw
 
-from gateway.compat.envelope import THINKING_BLOCKS, Block, Envelope, Fields, Turn, encode, read
-
-_MARKER = re.compile(rb'"cache_control"\s*:\s*(?:null|\{[^{}]*\})')
-_LOOSE_COMMA = re.compile(rb",\s*(?=[,}])|(?<=\{)\s*,")
+from gateway.compat.address import Address, raw_blocks
+from gateway.compat.envelope import THINKING_BLOCKS, Block, Fields, encode, read
 
 
 class Append(msgspec.Struct, frozen=True, tag="append"):
@@ -60,24 +53,35 @@ class Replace(msgspec.Struct, frozen=True, tag="replace"):
     content: Raw
 
 
-Edit = Append | After | Insert | Replace
+class Results(msgspec.Struct, frozen=True, tag="results"):
+    """Results of a call that the model never made, said as text; `call` is its id."""
+
+    place: int
+    call: str
+
+
+class Strict(msgspec.Struct, frozen=True, tag="strict"):
+    """A tool whose input must fit its schema, from the turn at `place` on."""
+
+    place: int
+    tool: str
+
+
+Edit = Append | After | Insert | Replace | Results | Strict
 
 
 class Note(msgspec.Struct, frozen=True):
     """What must be repeated for one answer, as long as its conversation lasts."""
 
     edits: tuple[Edit, ...]
-    earlier: int
-    """How many notes of the same conversation it stands on."""
+    earlier: int | None
+    """How many notes of the same conversation it stands on; None: on none, the answer was somebody else's."""
+    since: int | None = None
+    """Index of the first message from which thinking was left out before it, and nothing repeated."""
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where the note of one answer in a history is to be found."""
-
-    place: int
-    """Index of the answer among the application's messages."""
-    digest: str
+FOREIGN = Note((), None)
+"""Says of an answer that it came from elsewhere, and that nothing has to be repeated for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,15 @@ class Replay:
     """How many notes they come from."""
     broken_at: int | None = None
     """Index of the first message from which nothing can be repeated and thinking is left out."""
+    left_out: tuple[tuple[int, int], ...] = ()
+    """Where thinking was left out on earlier turns: index of the first message, and of the one behind."""
+
+    def __bool__(self) -> bool:
+        return self != NOTHING
+
+    def below(self, note: Note) -> Note:
+        """Return the note of an answer that was given with this repeated."""
+        return Note(note.edits, self.notes, self.broken_at)
 
 
 NOTHING = Replay()
@@ -104,43 +117,56 @@ def unpack(data: bytes) -> Note | None:
     return read(Raw(data), Note)
 
 
-def addresses(envelope: Envelope) -> tuple[Address, ...]:
-    """Return the address of every answer in a request's history, the oldest first; a prefill is none."""
-    history = envelope.turns[: envelope.prefill.start] if envelope.prefill else envelope.turns
-    chain, found = _Chain(envelope.fields), []
-    for place, turn in enumerate(history):
-        if turn.role == "assistant":
-            found.append(Address(place, chain.address(echo(turn.content))))
-        chain.take(turn)
-    return tuple(found)
-
-
-def answer_digests(envelope: Envelope, echoes: Iterable[bytes]) -> tuple[str, ...]:
-    """Return the digests under which the answer to a request will be looked for; `echoes` are the ways in
-    which it may come back.
-    """
-    history = envelope.turns[: envelope.prefill.start] if envelope.prefill else envelope.turns
-    chain = _Chain(envelope.fields)
-    for turn in history:
-        chain.take(turn)
-    return tuple(dict.fromkeys(chain.address(each) for each in echoes))
-
-
 def recollect(
-    answers: Sequence[Address], notes: Mapping[str, Note], unknown: frozenset[str] = frozenset()
+    answers: Sequence[Address],
+    notes: Mapping[str, Note],
+    unknown: Collection[str] = frozenset(),
+    expected: Collection[str] = frozenset(),
 ) -> Replay:
-    """Put together what is repeated; `unknown` are digests that the store gave no answer about."""
-    edits: list[Edit] = []
-    count, sound = 0, 0
+    """Put together what is repeated.
+
+    `unknown` are digests that the store gave no answer about, `expected` those that must have a note.
+    """
+    trail = _Trail()
     for answer in answers:
         note = notes.get(answer.digest)
-        if answer.digest in unknown or (note is not None and note.earlier != count):
-            return Replay(tuple(edits), count, broken_at=sound)
         if note is not None:
-            edits += note.edits
-            count += 1
-            sound = answer.place + 1
-    return Replay(tuple(edits), count)
+            trail.take(answer.place, note)
+        elif answer.digest in unknown or answer.digest in expected:
+            trail.lose(answer.place)
+    return trail.replay
+
+
+class _Trail:
+    """Follows the notes of a history, the oldest first."""
+
+    def __init__(self) -> None:
+        self._notes: list[tuple[int, Note]] = []
+        self._left_out: list[tuple[int, int]] = []
+        self._broken_at: int | None = None
+
+    def take(self, place: int, note: Note) -> None:
+        """Go on with a note if it stands on what was found before it; that also mends what was lost there."""
+        if note.earlier is None:
+            return
+        since = place if note.since is None else note.since
+        below = [each for each in self._notes if each[0] < since]
+        if len(below) != note.earlier:
+            self.lose(self._notes[-1][0] + 1 if self._notes else 0)
+            return
+        if note.since is not None:
+            self._left_out = [each for each in self._left_out if each[0] < since] + [(since, place)]
+        self._notes = [*below, (place, note)]
+        self._broken_at = None
+
+    def lose(self, place: int) -> None:
+        """Note that nothing can be repeated from `place` on."""
+        self._broken_at = place if self._broken_at is None else min(place, self._broken_at)
+
+    @property
+    def replay(self) -> Replay:
+        edits = tuple(edit for _, note in self._notes for edit in note.edits)
+        return Replay(edits, len(self._notes), self._broken_at, tuple(self._left_out))
 
 
 def apply(messages: Sequence[Raw], edits: Iterable[Edit], *, first: int = 0) -> list[Raw]:
@@ -157,9 +183,13 @@ def apply(messages: Sequence[Raw], edits: Iterable[Edit], *, first: int = 0) -> 
     return result
 
 
-def without_thinking(messages: Sequence[Raw], start: int) -> list[Raw]:
-    """Return the messages without the thinking of every assistant turn from index `start` on."""
-    return [*messages[:start], *(_thoughtless(message) for message in messages[start:])]
+def without_lost(messages: Sequence[Raw], past: Replay) -> list[Raw]:
+    """Return the messages without the thinking that was bound to what cannot be repeated."""
+    whole = list(messages)
+    gone = (*past.left_out, *(((past.broken_at, len(whole)),) if past.broken_at is not None else ()))
+    for first, behind in gone:
+        whole[first:behind] = [_thoughtless(message) for message in whole[first:behind]]
+    return whole
 
 
 # --- one message ------------------------------------------------------------------------------------------
@@ -171,24 +201,50 @@ def _place(edit: Edit) -> int:
 
 def _edited(message: Raw, edits: Sequence[Edit]) -> Raw:
     turn = read(message, Fields)
-    if turn is None or all(isinstance(edit, After) for edit in edits):
+    if turn is None or all(isinstance(edit, After | Strict) for edit in edits):
         return message
     content = next((edit.content for edit in edits if isinstance(edit, Replace)), turn.get("content"))
     blocks = raw_blocks(content)
     if blocks is None:
         return message
+    calls = {edit.call for edit in edits if isinstance(edit, Results)}
+    if calls:
+        blocks = [said for raw in blocks for said in _result_as_text(raw, calls)]
     for edit in sorted((edit for edit in edits if isinstance(edit, Insert)), key=lambda edit: edit.at):
         blocks.insert(edit.at, edit.block)
     blocks += [edit.block for edit in edits if isinstance(edit, Append)]
     return encode(turn | {"content": encode(blocks)})
 
 
-def raw_blocks(content: Raw | None) -> list[Raw] | None:
-    """Return the blocks of a content, a string as one text block; None where it is neither."""
-    text = read(content, str)
-    if text is not None:
-        return [encode({"type": "text", "text": content})] if text else []
-    return read(content, list[Raw])
+def _result_as_text(raw: Raw, calls: Collection[str]) -> list[Raw]:
+    """Return a block as it is, or what a result of one of `calls` says; a cache marker stays at its end."""
+    block = read(raw, Fields) or {}
+    if read(block.get("type"), str) != "tool_result" or read(block.get("tool_use_id"), str) not in calls:
+        return [raw]
+    failed = read(block.get("is_error"), bool) or False
+    said = encode({"type": "text", "text": "That failed:" if failed else "The result of that:"})
+    whole = [said, *(raw_blocks(block.get("content")) or ())]
+    if "cache_control" in block:
+        last = read(whole[-1], Fields) or {}
+        whole[-1] = encode(last | {"cache_control": block["cache_control"]})
+    return whole
+
+
+def strictly(tools: Raw, edits: Iterable[Edit]) -> Raw:
+    """Return the tools with those that `edits` name held to their schemas; the others keep their bytes."""
+    names = {edit.tool for edit in edits if isinstance(edit, Strict)}
+    raws = read(tools, list[Raw]) if names else None
+    if raws is None:
+        return tools
+    return encode([_strict(raw) if _name(raw) in names else raw for raw in raws])
+
+
+def _strict(tool: Raw) -> Raw:
+    return encode((read(tool, Fields) or {}) | {"strict": True})
+
+
+def _name(tool: Raw) -> str:
+    return read((read(tool, Fields) or {}).get("name"), str) or ""
 
 
 def _thoughtless(message: Raw) -> Raw:
@@ -205,78 +261,3 @@ def _thoughtless(message: Raw) -> Raw:
 def _is_thinking(raw: Raw) -> bool:
     block = read(raw, Block)
     return block is not None and block.type in THINKING_BLOCKS
-
-
-# --- addresses --------------------------------------------------------------------------------------------
-
-
-class _Chain:
-    """A digest that grows with the conversation."""
-
-    __slots__ = ("_hash",)
-
-    def __init__(self, fields: Mapping[str, Raw]) -> None:
-        self._hash = blake2b(digest_size=32, person=b"gateway replay")
-        for name in ("system", "tools"):
-            self._add(b"", *_said(fields.get(name)))
-
-    def take(self, turn: Turn) -> None:
-        if turn.role == "assistant":
-            self._add(b"a", echo(turn.content))
-        else:
-            self._add(turn.role.encode("utf-8", "surrogatepass"), *_said(turn.content))
-
-    def address(self, answer: bytes) -> str:
-        digest = self._hash.copy()
-        digest.update(b"answer")
-        digest.update(answer)
-        return digest.hexdigest()
-
-    def _add(self, *parts: bytes | memoryview) -> None:
-        for part in parts:
-            self._hash.update(len(part).to_bytes(8, "big"))
-            self._hash.update(part)
-        self._hash.update(b"\xff" * 8)
-
-
-def _said(content: Raw | None) -> Iterator[bytes | memoryview]:
-    """Give what a content says, piece by piece, cache markers left out; a string is one text block."""
-    if content is None:
-        return
-    if bytes(memoryview(content)[:1]) == b'"':
-        yield b"t"
-        yield memoryview(content)
-        return
-    for raw in read(content, list[Raw]) or [content]:
-        block = read(raw, Fields) if bytes(memoryview(raw)[:1]) == b"{" else None
-        if block is not None and block.keys() - {"cache_control"} == {"type", "text"}:
-            yield b"t"
-            yield memoryview(block["text"])
-            continue
-        yield b"b"
-        data = bytes(raw)
-        yield _LOOSE_COMMA.sub(b"", _MARKER.sub(b"", data)) if b'"cache_control"' in data else data
-
-
-def echo(content: Raw | Sequence[Raw]) -> bytes:
-    """Return an answer as it is recognised when it comes back: texts without whitespace, calls by id."""
-    raws = raw_blocks(content) if isinstance(content, Raw) else content
-    texts: list[str] = []
-    others: list[Any] = []
-    for raw in raws or ():
-        block = read(raw, dict[str, Any]) or {}
-        kind = block.get("type")
-        if kind == "text":
-            texts += str(block.get("text")).split()
-        elif kind in ("tool_use", "server_tool_use", "mcp_tool_use"):
-            others.append([kind, block.get("id"), block.get("name")])
-        elif kind not in THINKING_BLOCKS:
-            others.append(_without_nulls(block))
-    return msgspec.json.encode(["".join(texts), others], order="deterministic")
-
-
-def _without_nulls(value: Any) -> Any:
-    if isinstance(value, dict):
-        kept = {key: item for key, item in value.items() if item is not None and key != "cache_control"}
-        return {key: _without_nulls(item) for key, item in kept.items()}
-    return [_without_nulls(item) for item in value] if isinstance(value, list) else value

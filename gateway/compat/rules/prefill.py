@@ -20,11 +20,12 @@ from dataclasses import replace
 
 from msgspec import Raw
 
+from gateway.compat.address import raw_blocks
 from gateway.compat.answer.plan import Intent
 from gateway.compat.catalog import Model
 from gateway.compat.draft import Draft
 from gateway.compat.envelope import Envelope, encode, read
-from gateway.compat.replay import After, Append, Edit, raw_blocks
+from gateway.compat.replay import After, Append, Edit
 from gateway.core.types import Change, RewriteClass
 
 LONG = 400

@@ -14,10 +14,11 @@ from dataclasses import replace
 
 from msgspec import Raw
 
+from gateway.compat.address import raw_blocks
 from gateway.compat.draft import Draft
 from gateway.compat.envelope import Fields, encode, present, read
 from gateway.compat.prompts import PromptVariant, is_gone
-from gateway.compat.replay import Replay, raw_blocks
+from gateway.compat.replay import Replay
 from gateway.compat.thread import continued
 from gateway.core.types import RewriteClass
 

@@ -1,0 +1,209 @@
+"""Where the note of an answer is found: by the conversation itself, as the application sends it.
+
+An address is a digest of system, tools, every message before the answer, and the answer as it comes back. So
+a fork, a retry or an edited history finds exactly what belongs to it, or nothing, and no list has to be kept
+of who talks to whom. What clients change between two turns of one conversation does not count: cache
+markers, a text as string or as block, nulls, the order of a block's keys, whitespace in the answer, the
+answer's thinking.
+
+One pass over the messages makes all addresses of a history: the digest grows with it, and each answer is
+hashed onto a copy.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Raw
+
+from gateway.compat.envelope import THINKING_BLOCKS, Envelope, Fields, Turn, encode, present, read
+
+T = TypeVar("T")
+
+_CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
+_BLANK = b" \t\r\n\f\v"
+
+
+class _Part(msgspec.Struct, frozen=True):
+    """One block of an answer, as far as it is recognised by it."""
+
+    type: str
+    text: str | None = None
+    id: str | None = None
+    name: str | None = None
+
+    @property
+    def known(self) -> bool:
+        """Nothing else of the block counts."""
+        if self.type == "text":
+            return self.text is not None
+        return self.type in THINKING_BLOCKS or (self.type in _CALLS and self.id is not None)
+
+
+# Made once: a decoder costs more than most of what it reads here.
+_PART = msgspec.json.Decoder(_Part)
+_PARTS = msgspec.json.Decoder(list[_Part])
+_RAWS = msgspec.json.Decoder(list[Raw])
+_BLOCKS = msgspec.json.Decoder(list[Fields])
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the note of one answer in a history is to be found."""
+
+    place: int
+    """Index of the answer among the application's messages."""
+    digest: str
+
+
+def addresses(envelope: Envelope) -> tuple[Address, ...]:
+    """Return the address of every answer in a request's history, the oldest first; a prefill is none."""
+    chain, found = _Chain(envelope.fields), []
+    for place, turn in enumerate(_history(envelope)):
+        answer = chain.take(turn)
+        if answer is not None:
+            found.append(Address(place, answer))
+    return tuple(found)
+
+
+def answer_digests(envelope: Envelope, echoes: Iterable[bytes]) -> tuple[str, ...]:
+    """Return the digests under which the answer to a request will be looked for; `echoes` are the ways in
+    which it may come back.
+    """
+    chain = _Chain(envelope.fields)
+    for turn in _history(envelope):
+        chain.take(turn)
+    return tuple(dict.fromkeys(chain.address(each) for each in echoes))
+
+
+def _history(envelope: Envelope) -> Sequence[Turn]:
+    return envelope.turns[: envelope.prefill.start] if envelope.prefill else envelope.turns
+
+
+def echo(content: Raw | Sequence[Raw]) -> bytes:
+    """Return an answer as it is recognised when it comes back: texts without whitespace, calls by id."""
+    if not isinstance(content, Raw):
+        content = encode(content)
+    if _head(content) == b'"':
+        return _recognised([_Part("text", read(content, str))], ())
+    parts = _read(_PARTS, content)
+    if parts is not None and all(part.known for part in parts):
+        return _recognised(parts, ())
+    raws = _read(_RAWS, content) or []
+    pairs = [(_read(_PART, raw), raw) for raw in raws]
+    known = [part for part, _ in pairs if part is not None and part.known]
+    return _recognised(known, [_plain(raw) for part, raw in pairs if part is None or not part.known])
+
+
+def _recognised(parts: Sequence["_Part"], others: Sequence[Any]) -> bytes:
+    said = "".join([part.text for part in parts if part.type == "text" and part.text is not None])
+    calls = [[part.type, part.id, part.name] for part in parts if part.type in _CALLS]
+    text = said.encode("utf-8", "surrogatepass").translate(None, _BLANK)
+    return text + b"\0" + msgspec.json.encode([calls, others], order="deterministic")
+
+
+def raw_blocks(content: Raw | None) -> list[Raw] | None:
+    """Return the blocks of a content, a string as one text block; None where it is neither."""
+    text = read(content, str)
+    if text is not None:
+        return [encode({"type": "text", "text": content})] if text else []
+    return read(content, list[Raw])
+
+
+class _Chain:
+    """A digest that grows with the conversation."""
+
+    __slots__ = ("_hash",)
+
+    def __init__(self, fields: Mapping[str, Raw]) -> None:
+        self._hash = blake2b(digest_size=32, person=b"gateway replay")
+        for name in ("system", "tools"):
+            self._add(b"", *_said(fields.get(name)))
+
+    def take(self, turn: Turn) -> str | None:
+        """Go on behind a turn; return the address of an answer."""
+        if turn.role != "assistant":
+            self._add(turn.role.encode("utf-8", "surrogatepass"), *_said(turn.content))
+            return None
+        answer = echo(turn.content)
+        address = self.address(answer)
+        self._add(b"a", answer)
+        return address
+
+    def address(self, answer: bytes) -> str:
+        digest = self._hash.copy()
+        digest.update(b"answer")
+        digest.update(answer)
+        return digest.hexdigest()
+
+    def _add(self, *parts: bytes | memoryview) -> None:
+        for part in parts:
+            self._hash.update(len(part).to_bytes(8, "big"))
+            self._hash.update(part)
+        self._hash.update(b"\xff" * 8)
+
+
+def _said(content: Raw | None) -> Iterator[bytes | memoryview]:
+    """Give what a content says, piece by piece; a string is one text block."""
+    if content is None:
+        return
+    if _head(content) != b"[":
+        yield b"t"
+        yield memoryview(content)
+        return
+    blocks = _read(_BLOCKS, content)
+    if blocks is None:
+        yield b"?"
+        yield memoryview(content)
+        return
+    for block in blocks:
+        yield from _block(block)
+
+
+def _block(block: Fields) -> Iterator[bytes | memoryview]:
+    """Give what a block says; cache markers, nulls and the order of its keys are left out."""
+    if len(block) == 2 and "text" in block and "type" in block:
+        yield b"t"
+        yield memoryview(block["text"])
+        return
+    names = sorted(name for name, value in block.items() if name != "cache_control" and present(value))
+    if names == ["text", "type"]:
+        yield b"t"
+        yield memoryview(block["text"])
+        return
+    yield b"{"
+    for name in names:
+        yield b"." + name.encode("utf-8", "surrogatepass")
+        if name == "content":
+            yield from _said(block[name])
+        else:
+            yield memoryview(block[name])
+    yield b"}"
+
+
+def _read(decoder: "msgspec.json.Decoder[T]", raw: Raw) -> T | None:
+    try:
+        return decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _head(raw: Raw) -> bytes:
+    return bytes(memoryview(raw)[:1])
+
+
+def _plain(raw: Raw) -> Any:
+    """Return a block without what does not count; one that is nested too deeply is taken by its bytes."""
+    try:
+        return _without_nulls(read(raw, Any))
+    except RecursionError:
+        return bytes(raw).hex()
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        kept = {key: item for key, item in value.items() if item is not None and key != "cache_control"}
+        return {key: _without_nulls(item) for key, item in kept.items()}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
