@@ -14,6 +14,8 @@ from datetime import UTC, date, datetime, time
 
 from gateway import __version__
 from gateway.compat.drift import FIELDS, Drift
+from gateway.compat.request import GUARDS
+from gateway.compat.request import RULES as REWRITES
 from gateway.core.gates import JUDGED, Verdict
 from gateway.core.rollout import served_percent
 from gateway.core.spec import Gates
@@ -34,10 +36,7 @@ ARMS = frozenset(arm.value for arm in Arm)
 TOKEN_KINDS = frozenset({"input", "output", "cache_read", "cache_write", "thinking"})
 ITEMS = frozenset({"assigned", "succeeded", "errored", "canceled", "expired"})
 """What becomes of an item of a batch."""
-RULES = frozenset({
-    "context_window", "display", "effort", "forced_tool", "max_tokens", "mid_conversation_system", "prefill",
-    "sampling", "thinking", "thread", "unasked_thinking",
-})  # fmt: skip
+RULES = frozenset({*(rule.name for rule in REWRITES), *(guard.name for guard in GUARDS), "replay"})
 """What is done to a request, or keeps it from being served."""
 GATES = frozenset({*Gates().breaker, *Gates().rollback, *Gates().hold})
 REASONS = frozenset({"user", "inconclusive", "approval", "freeze", "no_data", "automatic", "emergency"})
