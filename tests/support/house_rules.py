@@ -28,7 +28,13 @@ OWNERS: Mapping[str, tuple[str, ...]] = {
     "cryptography": ("gateway/store/notebook.py",),
     "fastapi": ("gateway/control/api.py", "gateway/app.py", "gateway/simulator/app.py"),
     "httptools": ("gateway/proxy/transport/wire.py", "gateway/cli/edge.py"),
-    "httpx2": ("gateway/evals/*", "gateway/control/notify.py", "gateway/cli/*", "gateway/demo/*"),
+    "httpx2": (
+        "gateway/vendor.py",
+        "gateway/evals/*",
+        "gateway/control/notify.py",
+        "gateway/cli/*",
+        "gateway/demo/*",
+    ),
     "msgspec": ("gateway/compat/*", "gateway/core/types.py"),
     "prometheus_client": ("gateway/series.py",),
     "pydantic": (
