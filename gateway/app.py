@@ -17,12 +17,14 @@ import secrets
 import socket
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gateway.config import Config, files, load
 from gateway.control.api import build_admin
 from gateway.control.auth import Gatekeeper, Role, Token, local_token
+from gateway.control.catalogue import CatalogueCheck
 from gateway.control.loop import Controller, CountsFlusher, LocalBreaker, run_every
 from gateway.control.service import ControlService
 from gateway.core.gates import Window
@@ -42,6 +44,7 @@ from gateway.store.ledger import Ledger
 from gateway.store.replica import Replica
 from gateway.store.snapshot import Snapshot
 from gateway.tasks import Clock, SystemClock, Tasks
+from gateway.vendor import list_models
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -74,6 +77,7 @@ class Gateway:
         self._stamps = _stamps(settings.config)
         self._drain = Drain(settings.drain_grace_s)
         self._table_of: date | None = None
+        self._upstream_url = settings.upstream_url or config.upstream_url
         self._tasks = Tasks()
         self._metrics = Metrics(spec.name for spec in config.migrations)
         settings.data_dir.mkdir(parents=True, exist_ok=True)
@@ -145,6 +149,8 @@ class Gateway:
         self._tasks.spawn("local-breaker", run_every(TICK_S, self._breaker.tick), endless=True)
         self._tasks.spawn("gauges", run_every(TICK_S, self._gauge), endless=True)
         self._tasks.spawn("reload", run_every(RELOAD_S, self.reload), endless=True)
+        if (check := self._make_catalogue_check()) is not None:
+            self._tasks.spawn("catalogue", run_every(TICK_S, check.tick), endless=True)
         logger.info("serving", extra={"replica": self._replica.id, "snapshot_from": origin})
 
     async def stop(self) -> None:
@@ -178,7 +184,7 @@ class Gateway:
         key = settings.upstream_api_key
         return Plane(
             wire=Wire(
-                Origin.parse(settings.upstream_url or config.upstream_url),
+                Origin.parse(self._upstream_url),
                 connect_timeout_s=config.connect_timeout_s,
                 first_byte_timeout_s=config.first_byte_timeout_s,
             ),
@@ -220,6 +226,19 @@ class Gateway:
             self._plane.windows,
             away_s=lambda: self._flusher.away_s,
             specs=self._specs,
+            clock=self._clock,
+        )
+
+    def _make_catalogue_check(self) -> CatalogueCheck | None:
+        """Return None where the gateway has no key of its own: callers' keys are for callers' requests."""
+        key = self._settings.upstream_api_key
+        if key is None:
+            return None
+        return CatalogueCheck(
+            partial(list_models, self._upstream_url, key.get_secret_value()),
+            catalogue=lambda: self._config.catalogue,
+            leads=lambda: self._controller.leader,
+            show=self._metrics.catalogue,
             clock=self._clock,
         )
 
