@@ -38,6 +38,7 @@ from gateway.compat.rules import (
     sampling,
     system_turns,
     thinking,
+    tool_versions,
     tools,
     unasked,
 )
@@ -47,7 +48,8 @@ from gateway.core.types import Change, RewriteClass
 RULESET = "2"
 """Version of all rules together; a change to what any of them writes is a new version."""
 
-_GRAVITY = (RewriteClass.lossless, RewriteClass.emulated, RewriteClass.prompt, RewriteClass.unservable)
+GRAVITY = (RewriteClass.lossless, RewriteClass.emulated, RewriteClass.prompt, RewriteClass.unservable)
+"""From the least to the gravest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ PROMPT = Rule("", "prompt", prompt.apply, since="2")
 """The only one that is applied to one's own model too; the reference has no code for it."""
 
 RULES: tuple[Rule, ...] = (
+    Rule("R10", "tool_version", tool_versions.apply, since="2"),
     Rule("R3", "thinking", thinking.pin),
     Rule("R2", "thinking", thinking.convert),
     Rule("R7", "display", thinking.show),
@@ -99,6 +102,7 @@ GUARDS: tuple[Guard, ...] = (
     Guard("R5", "forced_tool", tools.unforceable, policy="forced_tool"),
     Guard("R4", "prefill", prefill.unsayable, policy="prefill"),
     Guard("R9", "tool_changes", system_turns.unsayable),
+    Guard("R10", "tool_version", tool_versions.unswappable),
     Guard("R17", "context_window", limits.over_window),
 )
 """The first that has a reason names the obstacle."""
@@ -107,6 +111,7 @@ JUDGES: tuple[Callable[[Envelope, Model], Iterator[Change]], ...] = (
     thinking.violations,
     effort.violations,
     sampling.violations,
+    tool_versions.violations,
     tools.violations,
     prefill.violations,
     limits.violations,
@@ -256,5 +261,5 @@ def header(changes: Iterable[Change]) -> str:
     gravest: dict[str, RewriteClass] = {}
     for change in changes:
         known = gravest.get(change.rule, change.rewrite_class)
-        gravest[change.rule] = max(known, change.rewrite_class, key=_GRAVITY.index)
+        gravest[change.rule] = max(known, change.rewrite_class, key=GRAVITY.index)
     return ",".join(f"{rule}={rewrite_class}" for rule, rewrite_class in gravest.items())

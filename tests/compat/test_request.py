@@ -354,6 +354,7 @@ TOUCHES = {
     "unasked_thinking": set[str](),
     "max_tokens": {"max_tokens"},
     "system_turns": {"messages"},
+    "tool_version": {"tools"},
 }
 
 
