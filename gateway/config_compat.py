@@ -114,8 +114,11 @@ def _pointless(policy: CompatPolicy, known: CompatPolicy, control: Model, candid
 
 
 def _useless_levels(levels: Mapping[str, str], control: Model, candidate: Model) -> Iterator[str]:
+    if levels and not candidate.effort.levels:
+        yield f"effort.map: makes no difference: {candidate.id} knows no effort"
+        return
     for asked, given in levels.items():
-        if asked not in control.effort.levels:
+        if asked not in (control.effort.levels or ("high",)):  # a model without levels counts as `high`
             yield f"effort.map.{asked}: is no level of {control.id}, so it is never in force there"
         elif given not in candidate.effort.levels:
             yield f"effort.map.{asked}: {given!r} is no level of {candidate.id}; the nearest is taken"

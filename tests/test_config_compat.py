@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from gateway.compat.catalog import Model
 from gateway.compat.prompts import PromptVariant
@@ -26,6 +27,7 @@ from gateway.errors import ConfigError
 from tests.support.rows import CATALOGUE, H45, O5, O45, O46, O55, S45
 
 FILE = Path("m.yaml")
+REPOSITORY = Path(__file__).parents[1]
 EVERYTHING: dict[str, Any] = {
     "prefill": "control",
     "forced_tool": "reject",
@@ -134,6 +136,14 @@ def test_a_word_for_one_task_is_another_fingerprint() -> None:
     assert len(set(prints)) == len(prints)
 
 
+def test_every_policy_stands_in_the_guide_and_with_its_default_in_the_shipped_file() -> None:
+    guide = (REPOSITORY / "docs" / "migrating.md").read_text()
+    assert [key for key in CompatDocument.model_fields if f"| `{key}` |" not in guide] == []
+    shipped = yaml.safe_load((REPOSITORY / "config/migrations/opus-4-5-to-5-5.yaml").read_text())["compat"]
+    assert shipped.keys() == CompatDocument.model_fields.keys()
+    assert policy_of(**shipped) == CompatPolicy()
+
+
 @pytest.mark.parametrize(
     ("control", "candidate", "compat", "lines"),
     [
@@ -144,8 +154,10 @@ def test_a_word_for_one_task_is_another_fingerprint() -> None:
         (O5, O55, {"thinking": "adopt"}, ["thinking: 'adopt' makes no difference: claude-opus-5-5 means t"]),
         (O55, O45, {"max_tokens_headroom": 9}, ["max_tokens_headroom: 9 makes no difference: claude-opus"]),
         (O45, O55, {"effort": {"map": {"high": "low"}}}, []),
-        (S45, O55, {"effort": {"map": {"high": "low"}}}, ["effort.map.high: is no level of claude-sonnet-"]),
-        (O45, H45, {"effort": {"map": {"high": "low"}}}, ["effort.map.high: 'low' is no level of claude-h"]),
+        (S45, O55, {"effort": {"map": {"high": "low"}}}, []),
+        (S45, O55, {"effort": {"map": {"low": "low"}}}, ["effort.map.low: is no level of claude-sonnet-4-5"]),
+        (O55, O45, {"effort": {"map": {"high": "max"}}}, ["effort.map.high: 'max' is no level of claude-op"]),
+        (O45, H45, {"effort": {"map": {"high": "low"}}}, ["effort.map: makes no difference: claude-haiku-"]),
         (O45, O55, {"tasks": {"a": {"effort": "preserve"}}}, ["tasks.a: says nothing but what holds witho"]),
         (
             O46,
