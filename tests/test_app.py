@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,16 @@ from typing import Any
 import pytest
 
 from gateway.app import Gateway
+from gateway.compat.catalog import Catalogue
 from gateway.config import load
 from gateway.errors import ConfigError
 from gateway.settings import Settings
 from tests.support.clock import ManualClock
 from tests.support.deploy import migration, write_config
+from tests.support.eventually import eventually
+from tests.support.rows import CATALOGUE, O55
 from tests.support.scripted import answer, replying, scripted_upstream
+from tests.support.upstream import running_simulator
 
 CONTROL, CANDIDATE = "claude-opus-4-5-20251101", "claude-opus-4-6"
 SONNET = "claude-sonnet-4-5-20250929"
@@ -142,6 +147,25 @@ async def test_the_metrics_page_shows_when_models_end_and_what_the_run_asks_for(
     assert samples['gateway_model_retires_timestamp_seconds{arm="candidate",migration="m"}'] == "+Inf"
     assert samples['gateway_gate_limit{gate="error_rate",migration="m"}'] == "0.05"
     assert float(samples['gateway_stage_entered_timestamp_seconds{migration="m"}']) > 0
+
+
+async def test_who_leads_holds_the_catalogue_against_the_list_of_the_upstream(tmp_path: Path) -> None:
+    larger = Catalogue(
+        replace(row, max_output_tokens=256_000) if row is O55 else row for row in CATALOGUE.models
+    )
+    with running_simulator(larger) as upstream:
+        async with living(made(tmp_path, upstream.url, GATEWAY_UPSTREAM_API_KEY="key-of-ours")) as app:
+            drift = b'gateway_catalogue_drift{field="max_output_tokens",model="claude-opus-5-5"} 1.0'
+            await eventually(lambda: drift in app.metrics()[2], deadline_s=20)
+        (asked,) = upstream.requests(path="/v1/models")
+    assert asked.header("x-api-key") == "key-of-ours"
+
+
+async def test_a_gateway_without_a_key_of_its_own_asks_for_no_list(tmp_path: Path) -> None:
+    async with living(made(tmp_path)):
+        running = {task.get_name() for task in asyncio.all_tasks()}
+    assert "controller" in running
+    assert "catalogue" not in running
 
 
 async def test_a_request_is_served_by_the_arm_that_the_api_has_just_set(tmp_path: Path) -> None:
