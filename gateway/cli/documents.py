@@ -1,7 +1,10 @@
 """`gateway check`, `gateway models` and `gateway system-hash`: the documents, read where they lie, without a
 running gateway.
+
+`models sync` alone asks somebody: the upstream, for the models that it lists. The catalogue stays as it is.
 """
 
+import asyncio
 import os
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
@@ -11,12 +14,15 @@ from typing import Annotated
 
 import typer
 
+from gateway import vendor
 from gateway.cli import view
 from gateway.compat import prompts
 from gateway.compat.catalog import Catalogue, Model
+from gateway.compat.drift import compare
 from gateway.compat.envelope import parse
 from gateway.compat.prompts import PromptVariant
 from gateway.config import load, warnings
+from gateway.core.address import shown
 from gateway.core.types import parse_json, to_json
 from gateway.errors import ConfigError, NotFound
 from gateway.settings import Settings
@@ -147,6 +153,34 @@ def show_model(
         view.console().print(view.facts(_facts(model)))
 
 
+@models.command("sync")
+def sync_models(config: ConfigFile = None, as_json: AsJson = False) -> None:
+    """Compare the catalogue with the models that the upstream lists now, and change nothing.
+
+    Asks GATEWAY_UPSTREAM_URL (else the document's upstream) for /v1/models, with GATEWAY_UPSTREAM_API_KEY.
+
+    Exit code: 0 they agree, 1 they differ, 2 the list could not be read.
+    """
+    settings = _settings(config)
+    if settings.upstream_api_key is None:
+        raise ConfigError("the upstream lists its models for a key: set GATEWAY_UPSTREAM_API_KEY")
+    documents = load(settings.config)
+    url = settings.upstream_url or documents.upstream_url
+    live = asyncio.run(vendor.list_models(url, settings.upstream_api_key.get_secret_value()))
+    drifts = compare(documents.catalogue, live)
+    if as_json:
+        counts = {"catalogue": len(documents.catalogue.models), "listed": len(live)}
+        typer.echo(to_json({"data": drifts, "counts": counts}).decode())
+    else:
+        rows = _counted(len(documents.catalogue.models), "model")
+        found = f"differ in {_counted(len(drifts), 'point')}" if drifts else "agree"
+        typer.echo(f"the catalogue ({rows}) and {shown(url)} ({len(live)} listed) {found}")
+        if drifts:
+            view.console().print(view.drifts_table(drifts))
+    if drifts:
+        raise typer.Exit(1)
+
+
 def _facts(model: Model) -> Iterator[tuple[str, str]]:
     yield "model", f"{model.display_name}   {model.id}"
     yield "aliases", ", ".join(model.aliases) or "none"
@@ -204,8 +238,12 @@ def _catalogue(config: Path | None) -> Catalogue:
 
 
 def _config_path(config: Path | None) -> Path:
+    return _settings(config).config
+
+
+def _settings(config: Path | None) -> Settings:
     given = {"GATEWAY_CONFIG": str(config)} if config else {}
-    return Settings.load({**os.environ, **given}).config
+    return Settings.load({**os.environ, **given})
 
 
 def _today() -> date:

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.compat.catalog import Model
+from gateway.compat.drift import Drift
 
 Status = Mapping[str, Any]
 T = TypeVar("T")
@@ -187,6 +188,14 @@ def models_table(models: Iterable[Model]) -> Table:
             model.id, model.line, model.decision.tier, lifecycle.status, retires,
             *prices, tokens(model.context_tokens), style=style,
         )  # fmt: skip
+    return table
+
+
+def drifts_table(drifts: Iterable[Drift]) -> Table:
+    """Return what the catalogue and the vendor's list say differently, one row each."""
+    table = _table("model", "what", "catalogue", "listed")
+    for drift in drifts:
+        table.add_row(*(clean(text) for text in (drift.model, drift.field, drift.catalogue, drift.live)))
     return table
 
 

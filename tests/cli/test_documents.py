@@ -1,12 +1,16 @@
 """The documents can be checked and the catalogue read without a gateway."""
 
 import json
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from tests.support.command import run
+from gateway.compat.catalog import Catalogue
+from tests.support.command import Ran, run
+from tests.support.rows import CATALOGUE, O55
+from tests.support.upstream import running_simulator
 
 CONFIG = Path(__file__).parents[2] / "config"
 MIGRATION = """
@@ -143,3 +147,64 @@ def test_what_differs_between_models_is_shown(config: Path) -> None:
 def test_an_unknown_model_is_not_guessed(config: Path, name: str) -> None:
     ran = run("models", "show", name, "--config", str(config))
     assert (ran.code, "models list" in ran.err) == (2, True)
+
+
+# --- models sync ------------------------------------------------------------------------------------------
+
+
+def sync(config: Path, url: str, *arguments: str) -> Ran:
+    env = {"GATEWAY_UPSTREAM_URL": url, "GATEWAY_UPSTREAM_API_KEY": "key-of-ours"}
+    return run("models", "sync", "--config", str(config), *arguments, env=env)
+
+
+def test_a_catalogue_that_agrees_with_the_live_list_is_said_to(config: Path) -> None:
+    with running_simulator() as upstream:
+        ran = sync(config, upstream.url)
+        (asked,) = upstream.requests(path="/v1/models")
+    assert (ran.code, ran.err) == (0, "")
+    count = len(CATALOGUE.models)
+    assert ran.out == f"the catalogue ({count} models) and {upstream.url} ({count} listed) agree\n"
+    assert asked.header("x-api-key") == "key-of-ours"
+
+
+def test_every_difference_is_a_row_and_the_catalogue_stays_as_it_is(config: Path) -> None:
+    before = (config.parent / "models.yaml").read_bytes()
+    with running_simulator(changed()) as upstream:
+        ran = sync(config, upstream.url)
+        answer = sync(config, upstream.url, "--json")
+    assert (ran.code, answer.code, ran.err) == (1, 1, "")
+    assert ran.first_line.endswith("listed) differ in 3 points")
+    rows = [line.split() for line in ran.out.splitlines()[2:]]
+    assert rows == [
+        ["claude-opus-5-5", "max_output_tokens", "128000", "256000"],
+        ["claude-haiku-5-5", "listed", "active", "not", "listed"],
+        ["claude-opus-6", "listed", "not", "in", "the", "catalogue", "listed"],
+    ]
+    told = json.loads(answer.out)
+    assert [drift["model"] for drift in told["data"]] == [row[0] for row in rows]
+    assert told["counts"] == {"catalogue": len(CATALOGUE.models), "listed": len(CATALOGUE.models)}
+    assert (config.parent / "models.yaml").read_bytes() == before
+
+
+def changed() -> Catalogue:
+    """The vendor's side: more output, one model gone, one new."""
+    larger = replace(O55, max_output_tokens=256_000)
+    rows = [larger if row is O55 else row for row in CATALOGUE.models if row.id != "claude-haiku-5-5"]
+    return Catalogue([*rows, replace(O55, id="claude-opus-6", aliases=())])
+
+
+def test_a_list_that_cannot_be_read_is_one_line(config: Path) -> None:
+    with running_simulator() as upstream:
+        url = upstream.url
+        upstream.set_faults("kind=server_error,path=/v1/models")
+        ran = sync(config, url)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == f"gateway: {url} does not list its models (HTTP 500)\n"
+    gone = sync(config, url)
+    assert (gone.code, gone.out, gone.err) == (2, "", f"gateway: no connection to {url}\n")
+
+
+def test_without_a_key_there_is_no_list_to_compare_with(config: Path) -> None:
+    ran = run("models", "sync", "--config", str(config), env={"GATEWAY_UPSTREAM_API_KEY": ""})
+    assert (ran.code, ran.out, "GATEWAY_UPSTREAM_API_KEY" in ran.err) == (2, "", True)
+    assert len(ran.err.splitlines()) == 1
