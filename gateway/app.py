@@ -41,6 +41,7 @@ from gateway.proxy.transport.wire import Origin, Wire
 from gateway.settings import Settings
 from gateway.store.backends.factory import make_store
 from gateway.store.ledger import Ledger
+from gateway.store.notebook import Notebook
 from gateway.store.replica import Replica
 from gateway.store.snapshot import Snapshot
 from gateway.tasks import Clock, SystemClock, Tasks
@@ -89,6 +90,9 @@ class Gateway:
             clock=self._clock,
             pin_ttl_s=config.pin_ttl_s,
             on_error=self._metrics.store_error,
+        )
+        self._notebook = Notebook(
+            self._store, secret=secrets.token_bytes(32), on_error=self._metrics.store_error
         )
         gatekeeper = _gatekeeper(settings)
         self._plane = self._make_plane(gatekeeper)
@@ -141,9 +145,10 @@ class Gateway:
         """Find out what to obey and begin to serve."""
         await self._store.open()
         origin = await self._replica.boot(BOOT_S)
-        self._ledger.renew(self._replica.secret)
+        self._renew(self._replica.secret)
         self._replica.start()
         self._ledger.start()
+        self._notebook.start()
         self._tasks.spawn("controller", run_every(TICK_S, self._controller.tick), endless=True)
         self._tasks.spawn("counts", run_every(TICK_S, self._flusher.tick), endless=True)
         self._tasks.spawn("local-breaker", run_every(TICK_S, self._breaker.tick), endless=True)
@@ -159,6 +164,7 @@ class Gateway:
         await self._tasks.drain(TICK_S)
         await self._controller.close()
         await self._ledger.aclose()
+        await self._notebook.aclose()
         await self._replica.aclose()
         self._plane.wire.close()
         await self._store.close()
@@ -190,6 +196,7 @@ class Gateway:
             ),
             table=Table({}, {}),
             ledger=self._ledger,
+            notebook=self._notebook,
             metrics=self._metrics,
             clock=self._clock,
             limits=Limits(
@@ -267,6 +274,7 @@ class Gateway:
 
     def _renew(self, secret: bytes) -> None:
         self._ledger.renew(secret)
+        self._notebook.renew(secret)
 
     async def _gauge(self) -> None:
         """Show what changes without a request."""

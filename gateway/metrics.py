@@ -101,6 +101,9 @@ class Metrics:
             **m,
             cause=frozenset(FallbackCause),
         )
+        self._retries = page.counter(
+            "retries_total", "Candidates asked again: a forced tool call did not come.", **m
+        )
         rule = {"rule": RULES, "class": frozenset(RewriteClass)}
         self._rewrites = page.counter("rewrites_total", "Changes so that a model accepts it.", **m, **rule)
         self._unservable = page.counter("unservable_total", "Requests kept on control.", **m, rule=RULES)
@@ -171,6 +174,7 @@ class Metrics:
                     self._tokens(name, arm, served, kind)
                 for outcome in Outcome:
                     self._requests(name, arm, served, outcome)
+            self._retries(name)
             for cause in FallbackCause:
                 self._fallbacks(name, cause)
             for reason in Reason:
@@ -234,13 +238,17 @@ class Metrics:
         """Control answered in the candidate's place."""
         self._fallbacks(migration, cause).inc()
 
-    def rewrite(self, migration: str, change: Change) -> None:
-        """A request was changed so that the model accepts it."""
-        self._rewrites(migration, change.rule, change.rewrite_class).inc()
+    def retry(self, migration: str) -> None:
+        """A candidate was asked again, because the tool call that was forced did not come."""
+        self._retries(migration).inc()
 
-    def unservable(self, migration: str, rule: str) -> None:
-        """A request was kept on control because of something that the candidate cannot do."""
-        self._unservable(migration, rule).inc()
+    def rewrite(self, migration: str, change: Change, count: int = 1) -> None:
+        """A request, or that many items of a batch, was changed so that the model accepts it."""
+        self._rewrites(migration, change.rule, change.rewrite_class).inc(count)
+
+    def unservable(self, migration: str, rule: str, count: int = 1) -> None:
+        """A request, or that many items of a batch, was kept on control: the candidate cannot serve it."""
+        self._unservable(migration, rule).inc(count)
 
     def batch_items(self, migration: str, arm: str, result: str, count: int) -> None:
         """Items of batches were assigned, or their results were read."""

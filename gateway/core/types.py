@@ -86,6 +86,7 @@ class FallbackCause(StrEnum):
     not_found = "not_found"
     timeout = "timeout"
     connect = "connect"
+    no_tool_call = "no_tool_call"
 
 
 class RewriteClass(StrEnum):

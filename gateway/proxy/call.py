@@ -12,6 +12,7 @@ from gateway.proxy.table import Table
 from gateway.proxy.transport.headers import RawHeaders
 from gateway.proxy.transport.wire import Wire
 from gateway.store.ledger import Ledger
+from gateway.store.notebook import Notebook
 from gateway.tasks import Clock
 
 
@@ -34,6 +35,7 @@ class Plane:
     wire: Wire
     table: Table
     ledger: Ledger
+    notebook: Notebook
     metrics: Metrics
     clock: Clock
     windows: dict[str, Window] = field(default_factory=dict)

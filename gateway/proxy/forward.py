@@ -1,32 +1,45 @@
-"""The third verb: send the rewritten request, and ask control once where the candidate fails.
+"""The fourth verb: send the rewritten request, and ask control once where the candidate fails.
 
 Control is asked only while not one byte has gone to the client: the candidate could not be reached or timed
 out, said 404, 408, 429 or 5xx, rejected (400, 403, 413, 422) a body that we rewrote, opened its stream with
 an `error` event, or cut its answer before anything could be relayed. What goes to control is control's own
 rewrite of the caller's original request. Control answers 2xx: that is the answer, and the candidate is booked
 with the fallback. Control answers 4xx too: the caller's fault, nobody's failure. Control fails as well: its
-answer is relayed, or `RescueFailed` where it gave none. Nothing else is retried. A candidate that is silent
-before its first event for as long as silence may last is not rescued any more: the client must hear
-something.
+answer is relayed, or `RescueFailed` where it gave none. A candidate that is silent before its first event for
+as long as silence may last is not rescued any more: the client must hear something.
+
+Two things are known without or before an answer. A rewritten request that the candidate would reject, and the
+caller's own model would not, is a hole in the rules: it goes to control at once. And where the application
+forces a tool call on a candidate that cannot be forced, its answer is held back until the call has begun: one
+that ends without it is asked for once more, in firmer words, and then control is asked (`no_tool_call`).
+Nothing else is retried.
 
 The kill flag is read again right before the first byte goes out (`Withdrawn`), because a rollback may have
 come between assignment and sending.
 """
 
+import asyncio
+import logging
 from dataclasses import dataclass, replace
 
+from gateway.compat.answer.plan import AnswerPlan
+from gateway.compat.answer.verify import CallWatch, Verdict, verdict
 from gateway.compat.prompts import pinned_variant
+from gateway.compat.replay import NOTHING, Replay
 from gateway.compat.request import Context, Rewrite, rewrite
 from gateway.compat.thread import continued
 from gateway.core.sse import SseScanner
 from gateway.core.types import Arm, FallbackCause, Phase, parse_json
 from gateway.errors import ConnectFailed, Unanswered, UpstreamBroken, UpstreamError, UpstreamTimeout
 from gateway.proxy.call import Call, Plane
+from gateway.proxy.recall import keeping
 from gateway.proxy.resolve import Resolved
 from gateway.proxy.table import Governed
 from gateway.proxy.transport import headers as hop
 from gateway.proxy.transport.headers import RawHeaders
 from gateway.proxy.transport.wire import Exchange
+
+logger = logging.getLogger(__name__)
 
 
 class Withdrawn(Exception):
@@ -61,51 +74,85 @@ class Sent:
     """The fallback counts against the candidate."""
     sent_at: float = 0.0
     """Monotonic time at which the first attempt went out."""
+    call: Verdict = "called"
+    """Whether the answer holds the tool call that is forced; `open`: nobody could wait to see."""
 
 
-def adapt(call: Call, governed: Governed | None, arm: Arm, ruleset: str) -> Rewrite:
+def adapt(
+    call: Call,
+    governed: Governed | None,
+    arm: Arm,
+    ruleset: str,
+    *,
+    past: Replay = NOTHING,
+    insists: bool = False,
+) -> Rewrite:
     """Say the caller's request to the model of `arm`; what no migration governs stays as it is."""
     if governed is None:
         return Rewrite(call.body)
     target = replace(governed.model(arm), id=governed.model_id(arm))
     context = Context(
-        ruleset=ruleset, variant=pinned_variant(governed.prompts, ruleset), counting=call.counting
+        betas=hop.betas(call.headers),
+        version=hop.get(call.headers, b"anthropic-version"),
+        ruleset=ruleset,
+        variant=pinned_variant(governed.prompts, ruleset),
+        past=past,
+        counting=call.counting,
+        insists=insists,
     )
     policy = governed.spec.compat.for_task(call.task)
-    return rewrite(call.envelope, governed.control, target, policy, context)
+    return keeping(rewrite(call.envelope, governed.control, target, policy, context), past)
 
 
-async def forward(call: Call, resolved: Resolved, rewritten: Rewrite, plane: Plane) -> Sent:
+async def forward(
+    call: Call, resolved: Resolved, rewritten: Rewrite, plane: Plane, *, past: Replay = NOTHING
+) -> Sent:
     """Send to the assigned arm and rescue by control; raises UpstreamError where nobody answered."""
     governed, arm = resolved.governed, resolved.assignment.arm
     if governed is None or arm is Arm.control:
         return await _ask(call, governed, Arm.control, rewritten, plane)
+    rescues = governed.rescues and continued(call.envelope) is None
     sent_at = plane.clock.monotonic()
+    if rewritten.violations and rescues:
+        rules = sorted({change.rule for change in rewritten.violations})
+        logger.warning("the candidate would reject what the rules made", extra={"rules": rules})
+        return await _rescue(
+            call, governed, FallbackCause.rejected_by_model, plane, instead=rewritten, sent_at=sent_at
+        )
     try:
         sent = await _ask(call, governed, Arm.candidate, rewritten, plane)
+        if sent.call == "missing":
+            sent.exchange.close()
+            plane.metrics.retry(governed.name)
+            firmer = adapt(call, governed, arm, resolved.ruleset, past=past, insists=True)
+            sent = replace(await _ask(call, governed, arm, firmer, plane), sent_at=sent_at)
     except UpstreamError as error:
-        if not _rescues(call, governed):
+        if not rescues:
             raise
         cause = _cause_of(error)
     else:
         failed = _cause(sent, rewritten=rewritten.body is not call.envelope.body)
-        if failed is None or not _rescues(call, governed):
+        if failed is None or not rescues:
             return sent
         sent.exchange.close()
         cause = failed
-    return await _rescue(call, governed, cause, plane, sent_at=sent_at)
-
-
-def _rescues(call: Call, governed: Governed) -> bool:
-    return governed.rescues and continued(call.envelope) is None
+    return await _rescue(call, governed, cause, plane, instead=rewritten, sent_at=sent_at)
 
 
 async def _rescue(
-    call: Call, governed: Governed, cause: FallbackCause, plane: Plane, *, sent_at: float
+    call: Call,
+    governed: Governed,
+    cause: FallbackCause,
+    plane: Plane,
+    *,
+    instead: Rewrite,
+    sent_at: float,
 ) -> Sent:
     """Ask control in the candidate's place; raises RescueFailed where it gives no answer."""
     ruleset = governed.ruleset(Arm.control, call.envelope, call.task)
     again = adapt(call, governed, Arm.control, ruleset)
+    if instead.plan.keeps:
+        again = replace(again, plan=replace(again.plan, repeats=True))
     try:
         sent = await _ask(call, governed, Arm.control, again, plane)
     except UpstreamError as error:
@@ -125,6 +172,8 @@ async def _ask(call: Call, governed: Governed | None, arm: Arm, rewritten: Rewri
     headers = hop.to_upstream(call.headers, api_key=plane.upstream_api_key)
     if governed is not None:
         headers = hop.decoded(headers)
+    if rewritten.betas is not None:
+        headers = hop.with_betas(headers, rewritten.betas)
     sent_at = plane.clock.monotonic()
     exchange = await plane.wire.send(
         call.method, call.target, headers, rewritten.body, before_send=still_allowed
@@ -135,9 +184,13 @@ async def _ask(call: Call, governed: Governed | None, arm: Arm, rewritten: Rewri
         return sent
     try:
         if _streams(exchange.headers) and exchange.status < 300:
-            sent.opening = await _opening(exchange, plane.limits.ping_after_s)
+            opening = _Opening(exchange, rewritten.plan, plane.limits.ping_after_s)
+            sent.opening = await opening.read()
+            sent.call = opening.verdict
         else:
             sent.body = await exchange.read_all(plane.limits.answer_bytes)
+            if exchange.status < 300:
+                sent.call = verdict(sent.body, rewritten.plan)
     except BaseException:
         exchange.close()
         raise
@@ -159,19 +212,36 @@ def _streams(headers: RawHeaders) -> bool:
     return hop.get(headers, b"content-type").startswith("text/event-stream")
 
 
-async def _opening(exchange: Exchange, silence_s: float) -> bytes:
-    """Read up to the end of the first event: it shows whether the stream is an answer at all.
+class _Opening:
+    """The beginning of a stream, read up to where it shows whether it is the answer that is wanted.
 
-    After `silence_s` without a byte the stream is relayed as it is, for the client must not wait in silence.
+    As a rule its first event shows that; where a tool call is forced, the call, or the end without it. After
+    `silence_s`, pings or not, the stream is relayed as it is: the client must not wait in silence.
     """
-    scanner, seen = SseScanner(), b""
-    while (chunk := await exchange.read(silence_s)) is not None:
-        if not chunk:
-            raise UpstreamBroken("the upstream ended its stream before the first event")
-        seen += chunk
-        if scanner.feed(chunk):
-            break
-    return seen
+
+    def __init__(self, exchange: Exchange, plan: AnswerPlan, silence_s: float) -> None:
+        self._exchange, self._silence_s = exchange, silence_s
+        self._watch = CallWatch(plan)
+        self.verdict: Verdict = self._watch.feed(())
+
+    async def read(self) -> bytes:
+        """Return what was read; raises UpstreamBroken where the stream ended before."""
+        now = asyncio.get_running_loop().time
+        until = now() + self._silence_s
+        scanner, seen, begun = SseScanner(), b"", False
+        while (wait_s := until - now()) > 0:
+            chunk = await self._exchange.read(wait_s)
+            if chunk is None:
+                break
+            if not chunk:
+                raise UpstreamBroken("the upstream ended its stream before the answer could begin")
+            seen += chunk
+            events = scanner.feed(chunk)
+            begun = begun or bool(events)
+            self.verdict = self._watch.feed(events)
+            if begun and self.verdict != "open":
+                break
+        return seen
 
 
 _BY_STATUS = {
@@ -200,6 +270,8 @@ def _cause(sent: Sent, *, rewritten: bool) -> FallbackCause | None:
         return FallbackCause.server_error
     if status in _REJECTIONS:
         return FallbackCause.rejected_by_model if rewritten else None
+    if sent.call == "missing":
+        return FallbackCause.no_tool_call
     return _opening_error(sent.opening or b"")
 
 

@@ -1,4 +1,4 @@
-"""One request in five verbs: resolve, adapt (compat), forward, relay, account.
+"""One request in six verbs: resolve, recollect, adapt (compat), forward, relay, account.
 
 `handle` is the whole story; an `if` that wants in here belongs in one of the verbs.
 """
@@ -13,6 +13,7 @@ from gateway.errors import GatewayError
 from gateway.proxy.account import Record, account
 from gateway.proxy.call import Call, Plane
 from gateway.proxy.forward import Sent, Withdrawn, adapt, forward
+from gateway.proxy.recall import Keep, keeper, recollect
 from gateway.proxy.relay import Seen, refuse, relay
 from gateway.proxy.resolve import Resolved, pin_answer, resolve
 from gateway.proxy.transport import headers as hop
@@ -33,7 +34,9 @@ async def handle(call: Call, guard: HangupGuard, plane: Plane) -> None:
             sent = await _ask(record, plane)
             await _pin(record, plane)
             record.seen = Seen()
-            await relay(sent, guard.send, disclose(record), plane, seen=record.seen)
+            await relay(
+                sent, guard.send, disclose(record), plane, seen=record.seen, keep=_keep(record, plane)
+            )
     except GatewayError as error:
         record.error = error
         if not guard.begun:
@@ -48,11 +51,12 @@ async def _ask(record: Record, plane: Plane) -> Sent:
     """Resolve, adapt and forward; anew where the arm was withdrawn in between."""
     for _ in range(_ATTEMPTS):
         resolved = record.resolved = await resolve(record.call, plane)
+        past = record.past = await recollect(record.call, resolved, plane)
         rewritten = record.rewritten = adapt(
-            record.call, resolved.governed, resolved.assignment.arm, resolved.ruleset
+            record.call, resolved.governed, resolved.assignment.arm, resolved.ruleset, past=past
         )
         with suppress(Withdrawn):
-            sent = record.sent = await forward(record.call, resolved, rewritten, plane)
+            sent = record.sent = await forward(record.call, resolved, rewritten, plane, past=past)
             record.rewritten = sent.rewrite
             return sent
     raise GatewayError("the migration kept changing while this request was assigned; try again")
@@ -66,6 +70,14 @@ async def _pin(record: Record, plane: Plane) -> None:
     names = [id_in(event) for event in SseScanner().feed(sent.opening or b"")]
     message_id = next(filter(None, names), "") or id_of(sent.body or b"")
     await pin_answer(record.call, resolved, sent.served, message_id, plane)
+
+
+def _keep(record: Record, plane: Plane) -> Keep | None:
+    """Return who takes what the next turn must repeat of the answer."""
+    resolved, sent = record.resolved, record.sent
+    if resolved is None or sent is None:
+        return None
+    return keeper(record.call, resolved, record.past, plane)(sent.rewrite, sent.served)
 
 
 def disclose(record: Record) -> RawHeaders:

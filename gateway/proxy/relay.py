@@ -1,21 +1,26 @@
-"""The fourth verb: bytes out as they arrive, a parsed copy on the side, and what was seen.
+"""The fifth verb: bytes out as they arrive, a parsed copy on the side, and what was seen.
 
 A stream is relayed as its events arrive, byte for byte; only where the plan asks for it (a prefill to be put
 back into the shape of a continuation) are single events edited. Half an event waits for its other half, so
 that a `ping` after 15 s of silence, or the `error` event that ends a stream which the upstream cut, always
 stands between two events. Once the first byte has gone there is no error response any more.
+
+What the next turn must repeat of an answer is handed over before the answer's last bytes go out: a body, or
+the `message_stop` of a stream.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.compat.answer.response import restore
 from gateway.compat.answer.stream import StreamRestorer
-from gateway.core.sse import SseScanner
+from gateway.core.sse import SseEvent, SseScanner
 from gateway.core.types import Outcome, to_json
 from gateway.core.usage import Answer, AnswerReader
 from gateway.errors import GatewayError, UpstreamBroken
 from gateway.proxy.call import Plane
 from gateway.proxy.forward import Sent
+from gateway.proxy.recall import Keep
 from gateway.proxy.transport import headers as hop
 from gateway.proxy.transport.hangup import Send
 from gateway.proxy.transport.headers import RawHeaders
@@ -37,14 +42,16 @@ class Seen:
     """Monotonic time at which the first byte of the body went to the client."""
 
 
-async def relay(sent: Sent, send: Send, ours: RawHeaders, plane: Plane, *, seen: Seen) -> None:
+async def relay(
+    sent: Sent, send: Send, ours: RawHeaders, plane: Plane, *, seen: Seen, keep: Keep | None = None
+) -> None:
     """Send the answer to the client and close the exchange; `seen` holds what was seen, however it ends."""
     try:
         if sent.body is not None:
-            await _relay_whole(sent, send, ours, plane, seen)
+            await _relay_whole(sent, send, ours, plane, seen=seen, keep=keep)
         elif sent.opening is not None:
             with plane.metrics.streaming():
-                await _relay_events(sent, send, ours, plane, seen)
+                await _relay_events(sent, send, ours, plane, seen=seen, keep=keep)
         else:
             seen.outcome = outcome_of(sent.exchange.status, None)
             await relay_raw(sent.exchange, send, ours)
@@ -80,12 +87,17 @@ async def refuse(error: GatewayError, send: Send, ours: RawHeaders, request_id: 
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-async def _relay_whole(sent: Sent, send: Send, ours: RawHeaders, plane: Plane, seen: Seen) -> None:
+async def _relay_whole(
+    sent: Sent, send: Send, ours: RawHeaders, plane: Plane, *, seen: Seen, keep: Keep | None
+) -> None:
     body, exchange = sent.body or b"", sent.exchange
     if exchange.status < 300:
         seen.answer = AnswerReader().read_json(body)
         if sent.rewrite.plan:
-            body = restore(body, sent.rewrite.plan).body
+            restored = restore(body, sent.rewrite.plan)
+            body = restored.body
+            if keep is not None and restored.kept is not None:
+                await keep(restored.kept)
     headers = hop.to_client(exchange.headers, length=len(body)) + ours
     seen.first_byte_at = plane.clock.monotonic()
     seen.outcome = outcome_of(exchange.status, seen.answer)
@@ -93,10 +105,12 @@ async def _relay_whole(sent: Sent, send: Send, ours: RawHeaders, plane: Plane, s
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-async def _relay_events(sent: Sent, send: Send, ours: RawHeaders, plane: Plane, seen: Seen) -> None:
+async def _relay_events(
+    sent: Sent, send: Send, ours: RawHeaders, plane: Plane, *, seen: Seen, keep: Keep | None
+) -> None:
     headers = hop.to_client(sent.exchange.headers, length=None) + ours
     await send({"type": "http.response.start", "status": sent.exchange.status, "headers": headers})
-    out = _EventsOut(sent, send)
+    out = _EventsOut(sent, send, keep)
     try:
         chunk: bytes | None = sent.opening or None  # a stream that has been silent so far begins with a ping
         while chunk != b"":
@@ -119,8 +133,8 @@ async def _relay_events(sent: Sent, send: Send, ours: RawHeaders, plane: Plane, 
 class _EventsOut:
     """One stream on its way to the client: bytes out, a parsed copy on the side."""
 
-    def __init__(self, sent: Sent, send: Send) -> None:
-        self._send = send
+    def __init__(self, sent: Sent, send: Send, keep: Keep | None) -> None:
+        self._send, self._keep = send, keep
         self._scanner = SseScanner()
         self._reader = AnswerReader()
         plan = sent.rewrite.plan
@@ -134,8 +148,15 @@ class _EventsOut:
         events = self._scanner.feed(chunk)
         for event in events:
             self._reader.event(event.name, event.data)
-        whole = b"".join([event.raw for event in events])
-        await self._write(whole if self._restorer is None else self._restorer.feed(whole))
+        if self._restorer is None:
+            await self._write(_raw(events))
+            return
+        end = next((at for at, event in enumerate(events) if event.name == "message_stop"), None)
+        await self._write(self._restorer.feed(_raw(events[:end])))
+        if end is not None:
+            if self._keep is not None and (kept := self._restorer.kept) is not None:
+                await self._keep(kept)
+            await self._write(self._restorer.feed(_raw(events[end:])))
 
     async def ping(self) -> None:
         await self._write(PING)
@@ -156,6 +177,10 @@ class _EventsOut:
     async def _write(self, data: bytes) -> None:
         if data:
             await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+
+def _raw(events: Sequence[SseEvent]) -> bytes:
+    return b"".join([event.raw for event in events])
 
 
 def outcome_of(status: int, answer: Answer | None) -> Outcome:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.spec import Lists
+from gateway.core.spec import CompatPolicy, Lists
 from gateway.core.types import LINE, Arm, Outcome, Phase
 from gateway.errors import BadRequest, ConnectFailed, UpstreamTimeout
 from gateway.proxy.account import outcome_of_error
@@ -110,7 +110,7 @@ async def test_what_was_rewritten_is_counted_by_rule() -> None:
 
 async def test_what_the_candidate_cannot_serve_is_counted_by_rule_and_tells_how_control_is() -> None:
     tool = {"name": "t", "input_schema": {"type": "object"}}
-    strict = replace(SPEC, candidate="claude-opus-5-5")
+    strict = replace(SPEC, candidate="claude-opus-5-5", compat=CompatPolicy(forced_tool="control"))
     async with in_front_of(FINE, spec=strict) as process:
         heard = await process.post(body(tools=[tool], tool_choice={"type": "tool", "name": "t"}))
         assert heard.headers["x-gateway-reason"] == "unservable"

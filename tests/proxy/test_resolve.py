@@ -238,7 +238,7 @@ TOOL: dict[str, Any] = {
     "tools": [{"name": "t", "input_schema": {"type": "object"}}],
     "tool_choice": {"type": "tool", "name": "t"},
 }
-STRICT = replace(SPEC, candidate="claude-opus-5-5")
+STRICT = replace(SPEC, candidate="claude-opus-5-5", compat=CompatPolicy(forced_tool="control"))
 
 
 async def test_what_the_candidate_cannot_serve_stays_on_control_named() -> None:

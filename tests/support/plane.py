@@ -28,6 +28,7 @@ from gateway.proxy.routes import DataPath
 from gateway.proxy.table import Table, build
 from gateway.proxy.transport.wire import Origin, Wire
 from gateway.store.ledger import Ledger
+from gateway.store.notebook import Notebook
 from tests.support.clock import ManualClock
 from tests.support.memory_store import MemoryServer, MemoryStore
 from tests.support.samples import labelled, read_page
@@ -221,11 +222,13 @@ async def data_path(
     clock = ManualClock()
     store = MemoryStore(MemoryServer(clock))
     ledger = Ledger(store, secret=b"fleet", clock=clock, on_error=lambda operation: None)
+    notebook = Notebook(store, secret=b"fleet", on_error=lambda operation: None)
     plane = Plane(
         **{
             "wire": wire(url) if wire else _wire(url, first_byte_s),
             "table": _table(spec, state, TODAY),
             "ledger": ledger,
+            "notebook": notebook,
             "metrics": Metrics([spec.name]),
             "clock": clock,
             "windows": {spec.name: Window()},
@@ -234,10 +237,12 @@ async def data_path(
         }
     )
     ledger.start()
+    notebook.start()
     try:
         yield Process(plane, clock, store, spec)
     finally:
         await ledger.aclose()
+        await notebook.aclose()
         plane.wire.close()
 
 

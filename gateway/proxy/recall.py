@@ -1,0 +1,116 @@
+"""What earlier answers left to be repeated in a request, and what this one leaves for the next.
+
+Only candidates see what the gateway wrote into a conversation; control sees the application's own. So only a
+continuing conversation on the candidate is looked up, and only where the two models and the policy can leave
+anything to be repeated. The store is waited for no longer than `READ_S`; where it does not answer, thinking
+that may be bound to what cannot be repeated is left out, named `replay`.
+
+An answer's note is written before its last bytes go out, and they wait for the store no longer than
+`WRITE_S`, so that the next turn finds it on any replica. An answer that control gave in the candidate's place
+leaves a note as well: it says that nothing is to be repeated for it.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+
+from gateway.compat import replay
+from gateway.compat.address import Address, addresses, answer_digests
+from gateway.compat.answer.kept import Kept, note_of
+from gateway.compat.catalog import Model
+from gateway.compat.envelope import THINKING_BLOCKS, Envelope, blocks_of
+from gateway.compat.replay import FOREIGN, NOTHING, Note, Replay
+from gateway.compat.request import Rewrite
+from gateway.compat.rules.thinking import wish
+from gateway.core.spec import CompatPolicy
+from gateway.core.types import Arm, Reason
+from gateway.proxy.call import Call, Plane
+from gateway.proxy.resolve import Resolved
+
+READ_S = 0.25
+WRITE_S = 0.005
+
+Keep = Callable[[Kept], Awaitable[None]]
+"""Takes what must be repeated of an answer, before its last bytes go out."""
+
+
+async def recollect(call: Call, resolved: Resolved, plane: Plane) -> Replay:
+    """Return what is to be repeated in a request."""
+    governed = resolved.governed
+    if governed is None or resolved.assignment.arm is not Arm.candidate or not call.envelope.continues:
+        return NOTHING
+    source, target = governed.control, governed.candidate
+    policy = governed.spec.compat.for_task(call.task)
+    if not leaves_notes(source, target, policy):
+        return NOTHING
+    answers = addresses(call.envelope)
+    digests = [answer.digest for answer in answers]
+    found = await plane.notebook.read(governed.name, digests, READ_S)
+    read = {digest: replay.unpack(data) for digest, data in found.notes.items()}
+    notes = {digest: note for digest, note in read.items() if note is not None}
+    unknown = found.unknown | (read.keys() - notes.keys())
+    # What was once taken for nothing stays nothing here, also where its note turns up late.
+    plane.notebook.mark(governed.name, set(digests) - found.notes.keys() - found.unknown)
+    if target.checks_prefix == "never":
+        return replace(replay.recollect(answers, notes), broken_at=None)
+    pinned = resolved.assignment.reason is Reason.pinned
+    expected = _expected(call.envelope, answers) if pinned and _hides(call, source, target, policy) else ()
+    return replay.recollect(answers, notes, unknown, expected)
+
+
+def leaves_notes(source: Model, target: Model, policy: CompatPolicy) -> bool:
+    """Tell whether anything can have to be repeated in conversations that are moved between two models."""
+    if target.id in (source.id, *source.aliases):
+        return False
+    return bool(
+        (policy.unasked_thinking == "hide" and "disabled" not in target.thinking.types)
+        or (policy.prefill == "emulate" and source.prefill and not target.prefill)
+        or (policy.forced_tool == "emulate" and target.forced_tool != "always")
+        or policy.progress_notes == "text"
+    )
+
+
+def keeping(rewritten: Rewrite, past: Replay) -> Rewrite:
+    """Return a rewrite whose answer leaves a note even if nothing is to be repeated for it.
+
+    Where thinking is hidden, an answer without a note is one whose note was lost; and where something was
+    left out, the next turn must leave out the same.
+    """
+    if not rewritten.plan.hides_thinking and past.broken_at is None:
+        return rewritten
+    return replace(rewritten, plan=replace(rewritten.plan, repeats=True))
+
+
+def keeper(call: Call, resolved: Resolved, past: Replay, plane: Plane) -> Callable[[Rewrite, Arm], Keep]:
+    """Return what writes the note of the answer to a rewritten request that an arm has served."""
+
+    def of(rewritten: Rewrite, served: Arm) -> Keep:
+        async def keep(kept: Kept) -> None:
+            governed = resolved.governed
+            if governed is None or call.counting or resolved.assignment.arm is not Arm.candidate:
+                return
+            made = note_of(call.envelope, rewritten.edits, kept, past.notes)
+            digests, note = made or (answer_digests(call.envelope, kept.echoes), Note((), past.notes))
+            note = past.below(note) if served is Arm.candidate else FOREIGN
+            await plane.notebook.write(governed.name, digests, replay.pack(note), wait_s=WRITE_S)
+
+        return keep
+
+    return of
+
+
+def _hides(call: Call, source: Model, target: Model, policy: CompatPolicy) -> bool:
+    """Tell whether the target thinks in this conversation although nobody wants to see it."""
+    meant = wish(call.envelope.fields, source)
+    cannot_be_off = "disabled" not in target.thinking.types
+    return policy.unasked_thinking == "hide" and cannot_be_off and meant is not None and not meant.on
+
+
+def _expected(envelope: Envelope, answers: Sequence[Address]) -> set[str]:
+    """Return the digests of answers that show no thinking: theirs was hidden."""
+    return {
+        answer.digest
+        for answer in answers
+        if not any(
+            block.type in THINKING_BLOCKS for block in blocks_of(envelope.turns[answer.place].content) or ()
+        )
+    }
