@@ -62,6 +62,19 @@ class Prefill:
     """It is nothing but text and thinking, so it can be said another way; server tools' results cannot."""
 
 
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """What the headers say about how a body is read."""
+
+    betas: tuple[str, ...] = ()
+    """Values of `anthropic-beta`."""
+    version: str = ""
+    """The `anthropic-version`."""
+
+
+BARE = Headers()
+
+
 @dataclass(frozen=True, eq=False)
 class Envelope:
     """A request body, its top level read; not slotted, because parts are kept once they are read."""

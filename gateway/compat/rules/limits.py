@@ -88,3 +88,5 @@ def violations(envelope: Envelope, model: Model) -> Iterator[Change]:
     """Name what `model` would reject."""
     if envelope.max_tokens is not None and envelope.max_tokens > model.max_output_tokens:
         yield Change("max_tokens", RewriteClass.unservable, f"{model.id} does not write that much")
+    if too_long(envelope, model):
+        yield Change("context_window", RewriteClass.unservable, f"the prompt is too long for {model.id}")

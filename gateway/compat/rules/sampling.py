@@ -11,7 +11,7 @@ from msgspec import Raw
 
 from gateway.compat.catalog import Model
 from gateway.compat.draft import Draft
-from gateway.compat.envelope import Envelope, present, read
+from gateway.compat.envelope import Envelope, Headers, present, read
 from gateway.compat.rules.thinking import wish
 from gateway.core.types import Change, RewriteClass
 
@@ -64,6 +64,15 @@ def violations(envelope: Envelope, model: Model) -> Iterator[Change]:
             yield Change("sampling", RewriteClass.unservable, f"{model.id} does not take this {name}")
     if given.keys() >= {"temperature", "top_p"} and not model.sampling.both:
         yield Change("sampling", RewriteClass.unservable, f"{model.id} takes temperature or top_p, not both")
+
+
+def version_violations(envelope: Envelope, model: Model, headers: Headers) -> Iterator[Change]:
+    """Name what no model takes under the request's API version."""
+    if headers.version == VERSION_WITHOUT:
+        for name in PARAMETERS:
+            if present(envelope.fields.get(name)):
+                sentence = f"{model.id} takes no {name} under API version {VERSION_WITHOUT}"
+                yield Change("sampling", RewriteClass.unservable, sentence)
 
 
 def _given(fields: Mapping[str, Raw]) -> dict[str, float | None]:

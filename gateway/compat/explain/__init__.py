@@ -1,0 +1,1 @@
+"""The rules, told to people: one request explained, and the table of what becomes of which feature."""
