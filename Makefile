@@ -52,7 +52,7 @@ deps-deploy: ## Install what test-deploy runs (Debian, Ubuntu; root)
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PROGRAMS) \
 	  $$(command -v npm >/dev/null || echo nodejs npm)
-	@node -e 'process.exit(Number(process.versions.node.split(".")[0]) < $(NODE_MAJOR))' || { \
+	@node -e 'process.exit(parseInt(process.versions.node) < $(NODE_MAJOR) ? 1 : 0)' || { \
 	  echo "Node $$(node --version) is too old: the clients need $(NODE_MAJOR) or newer (https://nodejs.org/en/download)"; \
 	  exit 1; } >&2
 	npm ci --prefix $(CLIENTS) --ignore-scripts --no-audit --no-fund
