@@ -117,7 +117,8 @@ def test_whatever_an_alert_looks_at_exists(fleet: Watched) -> None:
 
 
 def test_nothing_but_the_end_of_the_model_was_alarming_while_all_was_well(fleet: Watched) -> None:
-    assert fleet.alarming_while_well == ["GatewayModelRetiresSoon"]
+    # The end that the catalogue knows of is not on the upstream's list of models.
+    assert set(fleet.alarming_while_well) == {"GatewayModelRetiresSoon", "GatewayCatalogueDrift"}
 
 
 def test_a_rollback_and_a_store_that_hangs_are_told(fleet: Watched) -> None:
@@ -127,6 +128,14 @@ def test_a_rollback_and_a_store_that_hangs_are_told(fleet: Watched) -> None:
     wanted = {"GatewayRolledBack", "GatewayStoreErrors", "GatewayModelRetiresSoon"}
     eventually(lambda: told().keys() == wanted, within_s=DEADLINE_S, every_s=0.5)
     assert told()["GatewayRolledBack"] == [{"migration": NAME, "reason": "automatic", "severity": "warning"}]
+
+
+def test_what_the_catalogue_says_otherwise_than_the_upstream_is_told(fleet: Watched) -> None:
+    drift = fleet.prometheus.firing()["GatewayCatalogueDrift"]
+    assert {(labels["model"], labels["field"]) for labels in drift} == {
+        (CONTROL, "lifecycle"),
+        (CONTROL, "retires_on"),
+    }
 
 
 def test_each_change_of_the_rollout_is_marked_at_its_time(fleet: Watched) -> None:

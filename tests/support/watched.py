@@ -155,7 +155,8 @@ def watched(
     """Run it all until the block ends; every part is up and talks when this yields.
 
     `speed` is the simulator's, `at_once` the number of conversations at each gateway; control's model ends
-    after so many days. `every_s` and `hurry` are Prometheus's.
+    after so many days, of which the simulator's list of models knows nothing. `every_s` and `hurry` are
+    Prometheus's.
     """
     catalogue = _catalogue(directory, retires_in_days)
     more = {"match": {"models": [REQUESTED, CONTROL]}, "gates": {"breaker": breakers}, "stages": stages}
@@ -164,7 +165,10 @@ def watched(
         document = migration(NAME, CONTROL, CANDIDATE) | more
         config = write_config(directory, simulator.url, document, catalogue=catalogue)
         redis = stack.enter_context(RedisServer(next(iter(binaries().values()))))
-        starting = [deployed(config, directory / f"gateway-{n}", store_url=redis.url) for n in (1, 2)]
+        env = {"GATEWAY_UPSTREAM_API_KEY": "sk-test"}
+        starting = [
+            deployed(config, directory / f"gateway-{n}", store_url=redis.url, env=env) for n in (1, 2)
+        ]
         with ThreadPoolExecutor() as together:
             gateways = list(together.map(stack.enter_context, starting))
         addresses = [gateway.url.removeprefix("http://") for gateway in gateways]
