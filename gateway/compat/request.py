@@ -17,7 +17,7 @@ reject and the source would not have, so it names a hole in the rules, and contr
 
 Some rewrites of the reference are no row here. Thinking blocks stay where they are (R11), because the API
 drops what a model cannot read and stripping them would break a chain. The client's API version goes on as it
-came (§7): it is the same for both models. What becomes of the answer (R13, R14, R15) follows the policy.
+came (§7): it is the same for both models.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -32,15 +32,16 @@ from gateway.compat.prompts import PromptVariant
 from gateway.compat.replay import NOTHING, Edit, Replay
 from gateway.compat.rules import (
     effort,
+    forced,
     limits,
     prefill,
     prompt,
     sampling,
+    shown,
     system_turns,
     thinking,
     tool_versions,
     tools,
-    unasked,
 )
 from gateway.core.spec import CompatPolicy
 from gateway.core.types import Change, RewriteClass
@@ -66,7 +67,10 @@ class Rule:
 
 
 PROMPT = Rule("", "prompt", prompt.apply, since="2")
-"""The only one that is applied to one's own model too; the reference has no code for it."""
+"""Applied to one's own model too; the reference has no code for it."""
+
+MODEL_FIELD = Rule("R15", "model_field", shown.name_model, since="2")
+"""Applied to one's own model too: which of the two served must not be seen from the answer."""
 
 RULES: tuple[Rule, ...] = (
     Rule("R10", "tool_version", tool_versions.apply, since="2"),
@@ -75,11 +79,15 @@ RULES: tuple[Rule, ...] = (
     Rule("R7", "display", thinking.show),
     Rule("R6", "effort", effort.apply),
     Rule("R1", "sampling", sampling.apply),
+    Rule("R5", "forced_tool", forced.apply, since="2"),
     Rule("R4", "prefill", prefill.apply),
     Rule("R9", "system_turns", system_turns.apply, since="2"),
-    Rule("R12", "unasked_thinking", unasked.apply),
+    Rule("R12", "unasked_thinking", shown.hide_thinking),
+    Rule("R13", "progress_notes", shown.show_notes, since="2"),
+    Rule("R14", "stop_reasons", shown.name_stops, since="2"),
     Rule("R8", "max_tokens", limits.apply),
     PROMPT,
+    MODEL_FIELD,
 )
 """In the order in which they are applied."""
 
@@ -99,7 +107,7 @@ class Guard:
 
 
 GUARDS: tuple[Guard, ...] = (
-    Guard("R5", "forced_tool", tools.unforceable, policy="forced_tool"),
+    Guard("R5", "forced_tool", forced.unsayable, policy="forced_tool"),
     Guard("R4", "prefill", prefill.unsayable, policy="prefill"),
     Guard("R9", "tool_changes", system_turns.unsayable),
     Guard("R10", "tool_version", tool_versions.unswappable),
@@ -181,7 +189,7 @@ def rewrite(
     draft = _draft(envelope, source, target, policy, context)
     foreign = target.id not in (source.id, *source.aliases)
     for rule in in_force(context.ruleset):
-        if foreign or rule is PROMPT:
+        if foreign or rule in (PROMPT, MODEL_FIELD):
             draft = rule.apply(draft)
     draft = _disclosed(draft)
     if envelope.model != target.id:

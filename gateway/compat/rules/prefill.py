@@ -73,6 +73,10 @@ def apply(draft: Draft) -> Draft:
         sentence = "The empty assistant turn at the end is left out."
         return replace(draft, cut=prefill.start).note("prefill", RewriteClass.lossless, sentence)
     intent = intent_of(prefill.text)
+    if draft.plan.forced is not None:
+        plan = replace(draft.plan, prefill=prefill.text, intent=intent)
+        sentence = "The beginning of the answer is left out: the answer is a call."
+        return replace(draft, cut=prefill.start, plan=plan).note("prefill", RewriteClass.emulated, sentence)
     words = instruction(prefill.text, intent, repeat=_may_repeat(draft, prefill.text))
     told = tell(draft.envelope, words, upto=prefill.start)
     if told is None:

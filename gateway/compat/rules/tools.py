@@ -1,8 +1,7 @@
-"""Forced tools (R5): `tool_choice` of type `any` or `tool`.
+"""What a request says about tools, and whether a model can be forced to call one.
 
-Some models force a tool only while thinking is off, which `thinking` sees to; the newest never do.
-Emulating the force needs a conversation store, because the line that asks for the call must be replayed for
-ever; until then such a request is not servable by them.
+Some models force a tool only while thinking is off, which `thinking` sees to; the newest never do: there
+`forced` asks for the call.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,8 +10,7 @@ import msgspec
 from msgspec import Raw
 
 from gateway.compat.catalog import Model
-from gateway.compat.draft import Draft
-from gateway.compat.envelope import Envelope, read
+from gateway.compat.envelope import Envelope, Fields, present, read
 from gateway.core.types import Change, RewriteClass
 
 FORCING = frozenset({"any", "tool"})
@@ -35,12 +33,14 @@ def cannot_force(fields: Mapping[str, Raw], model: Model) -> bool:
     return never and forced(fields)
 
 
-def unforceable(draft: Draft) -> str:
-    """Say why a forced tool cannot be said to the target."""
-    if not cannot_force(draft.fields, draft.target) or cannot_force(draft.fields, draft.source):
-        return ""
-    sentence = f"tool_choice forces a tool call, which {draft.target.id} does not take"
-    return sentence + ("; it cannot be emulated yet" if draft.policy.forced_tool == "emulate" else "")
+def name_of(tool: Raw) -> str:
+    """Return a tool's name; empty where it has none."""
+    return read((read(tool, Fields) or {}).get("name"), str) or ""
+
+
+def is_custom(tool: Fields) -> bool:
+    """Tell whether a tool is the application's own, with a schema."""
+    return present(tool.get("input_schema")) and read(tool.get("type"), str) in (None, "custom")
 
 
 def violations(envelope: Envelope, model: Model) -> Iterator[Change]:

@@ -60,7 +60,7 @@ def test_the_instruction_follows_the_user_s_own_text() -> None:
 
 def test_the_plan_says_what_the_application_has_already() -> None:
     done = rewrite(asked(O45, messages=[HELLO, begins("{")]), O45, O46, KEEP)
-    assert done.plan == AnswerPlan("{", "json", hides_thinking=False)
+    assert done.plan == AnswerPlan("{", "json", repeats=True)
 
 
 def test_the_bytes_of_every_turn_are_kept() -> None:

@@ -24,7 +24,7 @@ SHOW, AS_TEXT = CompatPolicy(unasked_thinking="show"), CompatPolicy(progress_not
         (S45, S55, TOOLS, KEEP, True),
         (S5, S55, {**TOOLS, **OFF}, KEEP, True),
         (S5, S55, {**TOOLS, **OFF}, SHOW, False),
-        (S5, S55, {**TOOLS, **OFF}, AS_TEXT, False),
+        (S5, S55, {**TOOLS, **OFF}, AS_TEXT, True),
         (S5, S55, OFF, KEEP, False),  # no tools, no notes between their calls
         (S5, S55, TOOLS, KEEP, False),  # thinks on both
         (S55, O55, {**TOOLS, "thinking": {"type": "between_tools"}}, KEEP, True),
