@@ -7,14 +7,15 @@ thinking that the application never saw, an answer that was given to it in anoth
 
 A note is found by what the application itself sends (`address`).
 
-All or nothing: a note says how many notes it stands on. Where one of them is missing, nothing from there on
-is repeated, and the thinking from there on is left out, for it was bound to what cannot be said again. The
+All or nothing: a note names those it stands on. Where one of them is missing, nothing from there on is
+repeated, and the thinking from there on is left out, for it was bound to what cannot be said again. The
 note of the answer to that says so. What was left out once stays left out, and the conversation goes on from
 there: everything behind that answer is repeated again.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from itertools import groupby
 
 import msgspec
@@ -78,6 +79,13 @@ class Note(msgspec.Struct, frozen=True):
     """How many notes of the same conversation it stands on; None: on none, the answer was somebody else's."""
     since: int | None = None
     """Index of the first message from which thinking was left out before it, and nothing repeated."""
+    upon: str = ""
+    """Mark of the last note that it stands on, which in turn names the one before."""
+
+    @property
+    def mark(self) -> str:
+        """Return a digest of the note and all that it stands on."""
+        return blake2b(pack(self), digest_size=12).hexdigest()
 
 
 FOREIGN = Note((), None)
@@ -95,13 +103,15 @@ class Replay:
     """Index of the first message from which nothing can be repeated and thinking is left out."""
     left_out: tuple[tuple[int, int], ...] = ()
     """Where thinking was left out on earlier turns: index of the first message, and of the one behind."""
+    mark: str = ""
+    """Of the last of its notes."""
 
     def __bool__(self) -> bool:
         return self != NOTHING
 
     def below(self, note: Note) -> Note:
         """Return the note of an answer that was given with this repeated."""
-        return Note(note.edits, self.notes, self.broken_at)
+        return Note(note.edits, self.notes, self.broken_at, self.mark)
 
 
 NOTHING = Replay()
@@ -151,7 +161,7 @@ class _Trail:
             return
         since = place if note.since is None else note.since
         below = [each for each in self._notes if each[0] < since]
-        if len(below) != note.earlier:
+        if (len(below), _mark(below)) != (note.earlier, note.upon):
             self.lose(self._notes[-1][0] + 1 if self._notes else 0)
             return
         if note.since is not None:
@@ -166,7 +176,13 @@ class _Trail:
     @property
     def replay(self) -> Replay:
         edits = tuple(edit for _, note in self._notes for edit in note.edits)
-        return Replay(edits, len(self._notes), self._broken_at, tuple(self._left_out))
+        return Replay(
+            edits, len(self._notes), self._broken_at, tuple(self._left_out), mark=_mark(self._notes)
+        )
+
+
+def _mark(notes: Sequence[tuple[int, Note]]) -> str:
+    return notes[-1][1].mark if notes else ""
 
 
 def apply(messages: Sequence[Raw], edits: Iterable[Edit], *, first: int = 0) -> list[Raw]:
