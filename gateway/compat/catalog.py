@@ -156,6 +156,11 @@ class Model:
     """Ids of the models whose thinking it reads, besides its own."""
 
 
+def loses(source: Model, target: Model, feature: Feature) -> bool:
+    """Tell whether `source` has a feature that `target` has not."""
+    return feature in source.features and feature not in target.features
+
+
 class Catalogue:
     """The rows by id. Immutable; build a new one to change anything."""
 

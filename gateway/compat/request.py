@@ -27,7 +27,7 @@ from typing import Literal
 from gateway.compat.answer.plan import PLAIN, AnswerPlan
 from gateway.compat.catalog import Model
 from gateway.compat.draft import Draft
-from gateway.compat.envelope import Envelope, parse
+from gateway.compat.envelope import BARE, Envelope, Headers, parse
 from gateway.compat.prompts import PromptVariant
 from gateway.compat.replay import NOTHING, Edit, Replay
 from gateway.compat.rules import (
@@ -43,6 +43,8 @@ from gateway.compat.rules import (
     tool_versions,
     tools,
 )
+from gateway.compat.rules.headers import betas, versions
+from gateway.compat.rules.services import advisor, fallbacks, long_work, outputs, tiers
 from gateway.core.spec import CompatPolicy
 from gateway.core.types import Change, RewriteClass
 
@@ -73,7 +75,17 @@ MODEL_FIELD = Rule("R15", "model_field", shown.name_model, since="2")
 """Applied to one's own model too: which of the two served must not be seen from the answer."""
 
 RULES: tuple[Rule, ...] = (
+    Rule("R18", "speed", tiers.apply_speed, since="2"),
+    Rule("R16", "betas", betas.apply, since="2"),
     Rule("R10", "tool_version", tool_versions.apply, since="2"),
+    Rule("R18", "advisor", advisor.apply, since="2"),
+    Rule("", "strict", outputs.apply_strict, since="2"),
+    Rule("", "output_format", outputs.apply_format, since="2"),
+    Rule("R18", "task_budget", long_work.apply_budget, since="2"),
+    Rule("R18", "compaction", long_work.apply_compaction, since="2"),
+    Rule("R18", "fallbacks", fallbacks.apply, since="2"),
+    Rule("R18", "service_tier", tiers.apply_tier, since="2"),
+    Rule("R18", "inference_geo", tiers.apply_place, since="2"),
     Rule("R3", "thinking", thinking.pin),
     Rule("R2", "thinking", thinking.convert),
     Rule("R7", "display", thinking.show),
@@ -89,7 +101,8 @@ RULES: tuple[Rule, ...] = (
     PROMPT,
     MODEL_FIELD,
 )
-"""In the order in which they are applied."""
+"""In the order in which they are applied. Speed stands before the betas, because it asks for one of them."""
+_AT_HOME = (PROMPT, MODEL_FIELD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +124,10 @@ GUARDS: tuple[Guard, ...] = (
     Guard("R4", "prefill", prefill.unsayable, policy="prefill"),
     Guard("R9", "tool_changes", system_turns.unsayable),
     Guard("R10", "tool_version", tool_versions.unswappable),
+    Guard("R18", "advisor", advisor.advised),
+    Guard("", "structured_output", outputs.unformattable),
+    Guard("R18", "compaction", long_work.compacted),
+    Guard("", "inference_geo", tiers.placed),
     Guard("R17", "context_window", limits.over_window),
 )
 """The first that has a reason names the obstacle."""
@@ -124,8 +141,20 @@ JUDGES: tuple[Callable[[Envelope, Model], Iterator[Change]], ...] = (
     prefill.violations,
     limits.violations,
     system_turns.violations,
+    advisor.violations,
+    outputs.violations,
+    long_work.violations,
+    fallbacks.violations,
 )
 """What a model would reject, as far as its row tells."""
+
+HEADER_JUDGES: tuple[Callable[[Envelope, Model, Headers], Iterator[Change]], ...] = (
+    sampling.version_violations,
+    versions.violations,
+    betas.violations,
+    tiers.violations,
+)
+"""The same, where it depends on betas or the API version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,11 +215,9 @@ def rewrite(
 
     To one's own model nothing but the id changes, unless the model has a prompt variant.
     """
-    draft = _draft(envelope, source, target, policy, context)
-    foreign = target.id not in (source.id, *source.aliases)
-    for rule in in_force(context.ruleset):
-        if foreign or rule in (PROMPT, MODEL_FIELD):
-            draft = rule.apply(draft)
+    draft = drafted(envelope, source, target, policy, context)
+    for rule in rules_between(source, target, context.ruleset):
+        draft = rule.apply(draft)
     draft = _disclosed(draft)
     if envelope.model != target.id:
         draft = draft.put("model", target.id)
@@ -202,7 +229,7 @@ def rewrite(
         betas=None if draft.betas == context.betas else draft.betas,
         edits=draft.edits,
         notes=draft.past.notes,
-        violations=_introduced(sent, draft) if foreign else (),
+        violations=_introduced(sent, draft, context) if _foreign(source, target) else (),
     )
 
 
@@ -212,7 +239,20 @@ def in_force(ruleset: str) -> tuple[Rule, ...]:
     return tuple(rule for rule in RULES if int(rule.since) <= number)
 
 
-def _draft(envelope: Envelope, source: Model, target: Model, policy: CompatPolicy, context: Context) -> Draft:
+def rules_between(source: Model, target: Model, ruleset: str) -> tuple[Rule, ...]:
+    """Return the rules of a ruleset that are applied on the way from `source` to `target`, in their order."""
+    rules = in_force(ruleset)
+    return rules if _foreign(source, target) else tuple(rule for rule in rules if rule in _AT_HOME)
+
+
+def _foreign(source: Model, target: Model) -> bool:
+    return target.id not in (source.id, *source.aliases)
+
+
+def drafted(
+    envelope: Envelope, source: Model, target: Model, policy: CompatPolicy, context: Context = PLAINLY
+) -> Draft:
+    """Return a request that no rule has touched yet."""
     return Draft(
         envelope,
         source,
@@ -229,10 +269,13 @@ def _draft(envelope: Envelope, source: Model, target: Model, policy: CompatPolic
     )
 
 
-def _introduced(sent: Envelope, draft: Draft) -> tuple[Change, ...]:
+def _introduced(sent: Envelope, draft: Draft, context: Context) -> tuple[Change, ...]:
     """Return what the target rejects, less what the source would have rejected for the same reason."""
-    wrong = violations(sent, draft.target)
-    known = {change.rule for change in violations(draft.envelope, draft.source)} if wrong else set()
+    wrong = violations(sent, draft.target, Headers(draft.betas, draft.version))
+    if not wrong:
+        return ()
+    came = Headers(context.betas, context.version)
+    known = {change.rule for change in violations(draft.envelope, draft.source, came)}
     return tuple(change for change in wrong if change.rule not in known)
 
 
@@ -248,7 +291,7 @@ def obstacle(
     envelope: Envelope, source: Model, target: Model, policy: CompatPolicy, context: Context = PLAINLY
 ) -> Obstacle | None:
     """Return why `target` cannot serve what `source` can; None where it can, as is or rewritten."""
-    draft = _draft(envelope, source, target, policy, context)
+    draft = drafted(envelope, source, target, policy, context)
     for guard in GUARDS:
         if reason := guard.reason(draft):
             change = Change(guard.name, RewriteClass.unservable, f"{reason}.")
@@ -258,10 +301,11 @@ def obstacle(
     return None
 
 
-def violations(envelope: Envelope | bytes, model: Model) -> list[Change]:
+def violations(envelope: Envelope | bytes, model: Model, headers: Headers = BARE) -> list[Change]:
     """Name everything in a request that `model` would reject, as far as its row tells."""
     envelope = parse(envelope) if isinstance(envelope, bytes) else envelope
-    return [change for judge in JUDGES for change in judge(envelope, model)]
+    found = [change for judge in JUDGES for change in judge(envelope, model)]
+    return found + [change for judge in HEADER_JUDGES for change in judge(envelope, model, headers)]
 
 
 def header(changes: Iterable[Change]) -> str:

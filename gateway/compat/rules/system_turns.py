@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Raw
 
 from gateway.compat.address import raw_blocks
-from gateway.compat.catalog import Model
+from gateway.compat.catalog import Model, loses
 from gateway.compat.draft import Draft
 from gateway.compat.envelope import Envelope, Fields, Turn, blocks_of, encode, present, read
 from gateway.core.types import Change, RewriteClass
@@ -59,7 +59,9 @@ def apply(draft: Draft) -> Draft:
     if not target.mid_conversation_system:
         sentence = f"Turns of role system became reminders in the user's turns: {target.id} takes none."
         return draft.reworded(as_reminders).note(RULE, RewriteClass.emulated, sentence + _lost(draft))
-    if _lacks_effort(draft) and any(present(turn.output_config) for turn in _system_messages(draft.envelope)):
+    if not loses(source, target, "per_message_effort"):
+        return draft
+    if any(present(turn.output_config) for turn in _system_messages(draft.envelope)):
         sentence = f"Effort is that of the whole request: {target.id} takes none for a single turn."
         return draft.reworded(without_efforts).note(RULE, RewriteClass.emulated, sentence)
     return draft
@@ -72,15 +74,9 @@ def _lost(draft: Draft) -> str:
     return " An effort for a single turn is lost." * efforts + " What was to be cleared stays." * passing
 
 
-def _lacks_effort(draft: Draft) -> bool:
-    features = draft.source.features, draft.target.features
-    return "per_message_effort" in features[0] and "per_message_effort" not in features[1]
-
-
 def unsayable(draft: Draft) -> str:
     """Say why a tool that is added on the way cannot be said to the target."""
-    knows = ("tool_changes" in model.features for model in (draft.source, draft.target))
-    if [*knows] != [True, False] or not has_system_turns(draft.envelope):
+    if not loses(draft.source, draft.target, "tool_changes") or not has_system_turns(draft.envelope):
         return ""
     if "tool_addition" not in _kinds(draft.envelope):
         return ""

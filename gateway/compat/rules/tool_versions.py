@@ -16,7 +16,7 @@ from functools import partial
 import msgspec
 from msgspec import Raw
 
-from gateway.compat.catalog import Model
+from gateway.compat.catalog import Model, loses
 from gateway.compat.draft import Draft
 from gateway.compat.envelope import Envelope, Fields, encode, present, read
 from gateway.core.types import Change, RewriteClass
@@ -126,8 +126,7 @@ def _swap(tool: Tool, draft: Draft) -> Swap | None:
 
 
 def _loses_callers(draft: Draft) -> bool:
-    source, target = draft.source.features, draft.target.features
-    return "programmatic_tools" in source and "programmatic_tools" not in target
+    return loses(draft.source, draft.target, "programmatic_tools")
 
 
 def _callers(tool: Tool) -> set[str]:
