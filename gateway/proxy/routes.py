@@ -1,8 +1,9 @@
 """The door of the data path: raw ASGI, every method and path under /v1/.
 
-`POST /v1/messages` and `/v1/messages/count_tokens` are read whole and go through the pipeline; everything
-else passes through as it comes, bodies of any length included (batches too, until they are governed). Errors
-that the gateway makes itself are in the API's envelope and carry the request's id.
+`POST /v1/messages` and `/v1/messages/count_tokens` are read whole and go through the pipeline, new batches
+item by item through `batches`; everything else passes through as it comes, bodies of any length included. Of
+what passes only the answers about batches are looked into. Errors that the gateway makes itself are in the
+API's envelope and carry the request's id.
 """
 
 import logging
@@ -15,6 +16,9 @@ from gateway.core.types import Outcome, Reason
 from gateway.errors import BadRequest, GatewayError, TooLarge
 from gateway.logs import request_id as current_request_id
 from gateway.proxy.account import outcome_of_error
+from gateway.proxy.batches.create import create
+from gateway.proxy.batches.items import Head
+from gateway.proxy.batches.told import BATCHES, is_told, relay_told
 from gateway.proxy.call import Call, Plane
 from gateway.proxy.caller import admit
 from gateway.proxy.pipeline import handle
@@ -49,6 +53,8 @@ class DataPath:
             _refuse_tricks(scope)
             if scope["method"] == "POST" and scope["path"] in (MESSAGES, COUNT_TOKENS):
                 await handle(await self._read(scope, receive, request_id), guard, self.plane)
+            elif scope["method"] == "POST" and scope["path"] == BATCHES and self.plane.table.by_model:
+                await self._create_batch(scope, receive, guard, request_id)
             else:
                 await self._pass_through(scope, receive, guard, request_id)
         except ClientGone:
@@ -64,9 +70,7 @@ class DataPath:
         started = plane.clock.monotonic()
         caller = admit(headers, plane)
         limit = plane.limits.body_bytes
-        if (_length(headers) or 0) > limit:  # before a client that expects a 100 begins to send
-            raise TooLarge(f"request body is larger than {limit} bytes: send less")
-        body = await read_whole(receive, limit=limit)
+        body = await _read_body(headers, receive, limit=limit)
         encodings = hop.get_list(headers, b"content-encoding")
         envelope = parse(decode(body, encodings, limit=limit) if encodings else body)
         return Call(
@@ -82,6 +86,15 @@ class DataPath:
             counting=scope["path"] == COUNT_TOKENS,
             started=started,
         )
+
+    async def _create_batch(
+        self, scope: Scope, receive: Receive, guard: HangupGuard, request_id: str
+    ) -> None:
+        plane, headers = self.plane, scope["headers"]
+        started = plane.clock.monotonic()
+        head = Head(request_id, _target(scope), headers, admit(headers, plane), started)
+        body = await _read_body(headers, receive, limit=plane.limits.batch_bytes)
+        await create(body, head, guard, plane)
 
     async def _pass_through(
         self, scope: Scope, receive: Receive, guard: HangupGuard, request_id: str
@@ -113,20 +126,30 @@ class DataPath:
             content = _stream_then_listen(receive, guard)
         else:
             guard.listen()
+        told, sent = is_told(scope), hop.to_upstream(headers, api_key=plane.upstream_api_key)
         exchange = await plane.wire.send(
             scope["method"].encode(),
             _target(scope),
-            hop.to_upstream(headers, api_key=plane.upstream_api_key),
+            hop.plainly_answered(sent) if told else sent,
             content,
             length=_length(headers),
         )
         guard.listen()  # the answer may have come before the end of the body
         try:
             ours = hop.ours({"request-id": request_id, "reason": Reason.ungoverned.value})
-            await relay_raw(exchange, guard.send, ours)
+            if told:
+                await relay_told(scope, exchange, guard.send, ours, plane)
+            else:
+                await relay_raw(exchange, guard.send, ours)
         finally:
             exchange.close()
         return outcome_of(exchange.status, None)
+
+
+async def _read_body(headers: RawHeaders, receive: Receive, *, limit: int) -> bytes:
+    if (_length(headers) or 0) > limit:  # before a client that expects a 100 begins to send
+        raise TooLarge(f"request body is larger than {limit} bytes: send less")
+    return await read_whole(receive, limit=limit)
 
 
 async def _stream_then_listen(receive: Receive, guard: HangupGuard) -> AsyncIterator[bytes]:

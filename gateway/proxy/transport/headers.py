@@ -76,9 +76,13 @@ def with_betas(headers: RawHeaders, values: Iterable[str]) -> RawHeaders:
 
 def decoded(headers: RawHeaders) -> RawHeaders:
     """Return request headers for a body that is no longer compressed and an answer that must not be."""
-    kept = [pair for pair in headers if pair[0] not in (b"content-encoding", b"accept-encoding")]
-    kept.append((b"accept-encoding", b"identity"))
-    return kept
+    return plainly_answered([pair for pair in headers if pair[0] != b"content-encoding"])
+
+
+def plainly_answered(headers: RawHeaders) -> RawHeaders:
+    """Return request headers for an answer that must not be compressed."""
+    kept = [pair for pair in headers if pair[0] != b"accept-encoding"]
+    return [*kept, (b"accept-encoding", b"identity")]
 
 
 def to_client(headers: Iterable[tuple[bytes, bytes]], *, length: int | None) -> RawHeaders:

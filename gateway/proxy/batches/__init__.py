@@ -1,0 +1,1 @@
+"""Message batches: every item assigned and rewritten like the message it is, every result put back."""
