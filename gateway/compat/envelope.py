@@ -7,7 +7,7 @@ the upstream's to judge, so a value of the wrong type is simply not known (None)
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -27,9 +27,16 @@ MAX_MESSAGES = 100_000
 """Of one request, as the API has it; more are not even looked at."""
 _MANY_BYTES = 1 << 20
 """A smaller body cannot hold so many."""
+_TOO_MANY_BYTES = 8 << 20
+"""In a smaller body too many messages may be read before they are counted; in a larger one that costs too
+much memory.
+"""
 
 _FIELDS = msgspec.json.Decoder(Fields)
+_DECODERS: dict[object, msgspec.json.Decoder[Any]] = {}
+"""By type; making one costs more than most of what is read with it."""
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_PICTURE = re.compile(rb'"data"\s*:\s*"(?=[A-Za-z0-9+/=_\\-]{1024})')
 _LONE_SURROGATE = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])")
 
 
@@ -143,7 +150,15 @@ class Envelope:
             vars(changed)["turns"] = turns
         elif "turns" in vars(self):
             vars(changed)["turns"] = self.turns
+        if "pictures" in vars(self):
+            vars(changed)["pictures"] = self.pictures
         return changed
+
+    @cached_property
+    def pictures(self) -> tuple[int, int]:
+        """How many blocks hold data in base64, and its bytes."""
+        sizes = tuple(_pictures(self.body))
+        return len(sizes), sum(sizes)
 
     @property
     def _first_user_turn(self) -> Raw | None:
@@ -160,8 +175,6 @@ def parse(body: bytes) -> Envelope:
         raise BadRequest("The request body must be a JSON object.") from None
     except _UNREADABLE as error:
         raise BadRequest(f"The request body is not valid JSON: {_position(body, error)}.") from None
-    if len(body) > _MANY_BYTES and body.count(b'"role"') > MAX_MESSAGES:
-        raise BadRequest(f"messages: there may be at most {MAX_MESSAGES} of them")
     if "model" not in fields:
         raise BadRequest("model: Field required")
     model = read(fields["model"], str)
@@ -169,17 +182,31 @@ def parse(body: bytes) -> Envelope:
         raise BadRequest("model: Input should be a valid string")
     if "messages" in fields and _head(fields["messages"]) != b"[":
         raise BadRequest("messages: Input should be a valid list")
-    return Envelope(body, fields, model)
+    envelope = Envelope(body, fields, model)
+    if len(body) > _MANY_BYTES and _has_too_many(envelope):
+        raise BadRequest(f"messages: there may be at most {MAX_MESSAGES} of them")
+    return envelope
+
+
+def _has_too_many(envelope: Envelope) -> bool:
+    """Count the messages; in a body of this size that needs as long as reading them."""
+    if len(envelope.body) > _TOO_MANY_BYTES:
+        return envelope.body.count(b'"role"') > MAX_MESSAGES
+    return len(envelope.turns) > MAX_MESSAGES
 
 
 def read(raw: Raw | None, kind: type[T]) -> T | None:
     """Return a value as `kind`, or None where it is missing or something else."""
     if raw is None:
         return None
+    decoder = _DECODERS.get(kind)
+    if decoder is None:
+        decoder = _DECODERS[kind] = msgspec.json.Decoder(kind)
     try:
-        return msgspec.json.decode(raw, type=kind)
+        value: T = decoder.decode(raw)
     except _UNREADABLE:
         return None
+    return value
 
 
 def present(raw: Raw | None) -> bool:
@@ -210,6 +237,17 @@ def blocks_of(content: Raw) -> list[Block] | None:
 def _head(raw: Raw) -> bytes:
     """The first byte of a value, which tells its type."""
     return bytes(memoryview(raw)[:1])
+
+
+def _pictures(body: bytes) -> Iterator[int]:
+    """Give the bytes of data of each block that holds some, without looking at every one of them."""
+    start = body.find(b'"data"')
+    while start >= 0:
+        begun = _PICTURE.match(body, start)
+        end = body.find(b'"', begun.end()) if begun else start + 1
+        if begun:
+            yield end - begun.end()
+        start = body.find(b'"data"', end)
 
 
 def _position(body: bytes, error: Exception) -> str:
@@ -271,7 +309,8 @@ def _digest_of_bytes(contents: tuple[Raw | None, ...]) -> str | None:
     for content in contents:
         if content is None:
             return None
-        digest.update(_MARKER.sub(b"", bytes(content)))
+        data = bytes(content)
+        digest.update(_MARKER.sub(b"", data) if b'"cache_control"' in data else data)
         digest.update(b"\0")
     return digest.hexdigest()
 

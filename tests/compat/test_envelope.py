@@ -54,6 +54,27 @@ def test_what_the_gateway_cannot_work_with_is_a_bad_request(body: bytes, sentenc
     assert caught.value.__cause__ is None
 
 
+@pytest.mark.parametrize("size", [0, 90])
+def test_more_messages_than_the_api_takes_are_refused(size: int) -> None:
+    turn = b'{"role":"user","content":"' + b"a" * size + b'"}'
+
+    def body(count: int) -> bytes:
+        return b'{"model":"m","messages":[' + b",".join([turn] * count) + b"]}"
+
+    assert parse(body(100_000)).model == "m"
+    with pytest.raises(BadRequest, match="at most 100000"):
+        parse(body(100_001))
+
+
+def test_pictures_are_counted_by_what_they_hold_and_words_about_data_are_none() -> None:
+    data = "A" * 2000
+    body = (
+        f'{{"model":"m","a":{{"data": "{data}"}},"b":{{"data"\n:\t"{data}="}},"c":{{"data":"short"}},'
+        f'"d":"data","e":"\\"data\\":\\"{data}","f":{{"data":"{"a b " * 500}"}}}}'
+    )
+    assert parse(body.encode()).pictures == (2, 4001)
+
+
 def test_a_body_is_kept_with_every_value_as_it_came() -> None:
     body = b'{ "model" : "m\\u0031", "x":1.50e+1 , "y" :{"a" : [ 1 ]} }'
     read = parse(body)

@@ -13,7 +13,6 @@ prompt stays on control. Pages of a PDF and text in scripts that cost more token
 underestimated; then the upstream says so, and control answers.
 """
 
-import re
 from collections.abc import Iterator
 
 from gateway.compat.catalog import Model
@@ -26,8 +25,6 @@ BYTES_PER_TOKEN = {"old": 3.5, "new": 2.7, "newer": 2.7}
 """Of request text, by tokenizer generation: the newer ones need about 1.3 times as many tokens."""
 IMAGE_TOKENS = {"old": 1600, "new": 4784, "newer": 4784}
 _FEWEST_BYTES_PER_TOKEN = min(BYTES_PER_TOKEN.values())
-
-_DATA = re.compile(rb'"data"\s*:\s*"([A-Za-z0-9+/=_\\-]{1024,})"')
 
 
 def apply(draft: Draft) -> Draft:
@@ -66,14 +63,14 @@ def too_long(envelope: Envelope, model: Model) -> bool:
     """Tell whether the prompt is, by estimate, over the model's window."""
     if len(envelope.body) <= model.context_tokens * _FEWEST_BYTES_PER_TOKEN:
         return False
-    return estimated_tokens(envelope.body, model) > model.context_tokens
+    return estimated_tokens(envelope, model) > model.context_tokens
 
 
-def estimated_tokens(body: bytes, model: Model) -> int:
+def estimated_tokens(envelope: Envelope, model: Model) -> int:
     """Estimate what a request's prompt costs on `model`; see the module's story for what that is worth."""
-    data = [match.end(1) - match.start(1) for match in _DATA.finditer(body)]
-    text = len(body) - sum(data)
-    return int(text / BYTES_PER_TOKEN[model.tokenizer]) + len(data) * IMAGE_TOKENS[model.tokenizer]
+    pictures, data_bytes = envelope.pictures
+    text_bytes = len(envelope.body) - data_bytes
+    return int(text_bytes / BYTES_PER_TOKEN[model.tokenizer]) + pictures * IMAGE_TOKENS[model.tokenizer]
 
 
 def over_window(draft: Draft) -> str:
