@@ -54,7 +54,7 @@ def check(config: ConfigFile = None, as_json: AsJson = False) -> None:
 
     Exit code: 0 valid, with warnings or without, 2 not valid.
     """
-    path = _config_path(config)
+    path = config_path(config)
     try:
         documents = load(path)
     except ConfigError as error:
@@ -234,10 +234,11 @@ def _accepted(model: Model) -> Iterator[tuple[str, str]]:
 
 
 def _catalogue(config: Path | None) -> Catalogue:
-    return load(_config_path(config)).catalogue
+    return load(config_path(config)).catalogue
 
 
-def _config_path(config: Path | None) -> Path:
+def config_path(config: Path | None) -> Path:
+    """Return the document that is meant: the one that was named, else the environment's, else the default."""
     return _settings(config).config
 
 

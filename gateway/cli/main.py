@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from gateway import __version__
-from gateway.cli import demo, documents, migration, serve, steer, view
+from gateway.cli import demo, documents, explain, migration, serve, steer, view
 from gateway.errors import GatewayError
 
 
@@ -81,6 +81,7 @@ app.command("serve")(serve.serve)
 app.command("simulate")(serve.simulate)
 app.command("demo")(demo.demo)
 app.command("check")(documents.check)
+app.command("explain-request")(explain.explain_request)
 app.command("system-hash")(documents.system_hash)
 app.add_typer(documents.models, name="models")
 steer.add_to(migration.app)
