@@ -165,7 +165,7 @@ REJECT, CONTROL = CompatPolicy(unservable="reject"), CompatPolicy(unservable="co
         (O5, O48, FORCED, None),
         (O55, S55, FORCED, None),
         (O45, O46, PREFILLED, None),
-        (O45, O46, SEARCHED, "prefill"),
+        (O45, O46, SEARCHED, None),
         (O46, O47, SEARCHED, None),
         (O48, O47, ADDED, "tool_changes"),
         (O55, O45, ADDED, "tool_changes"),

@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from msgspec import Raw
 
-from gateway.compat.address import answer_digests, echo
+from gateway.compat.address import answer_digests, echo, raw_blocks
 from gateway.compat.answer.plan import AnswerPlan
 from gateway.compat.answer.shape import kind_of, text_of
 from gateway.compat.envelope import THINKING_BLOCKS, Envelope, Fields, Turn, encode, read
@@ -90,10 +90,15 @@ def note_of(
     if kept is None:
         return None
     place = envelope.prefill.start if envelope.prefill else len(envelope.turns)
-    mine = _edits(kept, envelope.turns[place:], place)
+    beginning = envelope.turns[place:]
+    mine = _edits(kept, beginning, place)
     if not edits and not mine:
         return None
-    return answer_digests(envelope, kept.echoes), Note((*edits, *mine), earlier)
+    echoes = kept.echoes
+    if kept.continued and beginning:
+        # It may hold more than its text.
+        echoes = (echo([*(raw_blocks(beginning[0].content) or ()), *kept.shown]), *echoes)
+    return answer_digests(envelope, echoes), Note((*edits, *mine), earlier)
 
 
 def _edits(kept: Kept, beginning: Sequence[Turn], place: int) -> list[Edit]:

@@ -33,6 +33,8 @@ class AnswerPlan:
     intent: Intent = "text"
     continued: bool = False
     """That beginning is a turn of its own to the model, and the answer the next one."""
+    quoted: str = ""
+    """The end of that beginning, which the model was shown and may repeat."""
     hides_thinking: bool = False
     """Thinking blocks that the application did not ask for are not shown."""
     shows_notes: bool = False

@@ -15,6 +15,7 @@ restored by the same steps.
 """
 
 import re
+from typing import Protocol
 
 from gateway.compat.answer.plan import AnswerPlan
 
@@ -85,7 +86,7 @@ class _Opening:
 
     def __init__(self, plan: AnswerPlan) -> None:
         self._plan = plan
-        self._match: _RepeatedText | _RepeatedJson | None = None
+        self._match: _Match | None = None
         self._otherwise = 0
         """What is cut off where the prefill is not repeated: nothing, or the opening fence."""
         self.fenced = False
@@ -95,6 +96,9 @@ class _Opening:
         """Return how many characters to remove from the front; None until more text decides it."""
         if self._match is None:
             self._match = self._begin(held)
+            if self._match is not None and self._plan.quoted:
+                start = len(held) - len(held.lstrip())
+                self._match = _Either(self._match, _RepeatedText(self._plan.quoted.lstrip(), start))
         if self._match is None:
             return 0 if final else None
         end = self._match.end(held, final=final)
@@ -103,7 +107,7 @@ class _Opening:
         self.fenced = self.fenced and bool(end or self._otherwise)
         return end or self._otherwise
 
-    def _begin(self, held: str) -> "_RepeatedText | _RepeatedJson | None":
+    def _begin(self, held: str) -> "_Match | None":
         """Choose, once the text has begun, what to compare; None while that is open."""
         prefill = self._plan.prefill.lstrip()
         start = len(held) - len(held.lstrip())
@@ -125,6 +129,31 @@ class _Opening:
         return repeated
 
 
+class _Match(Protocol):
+    """Compares a growing text with what it may repeat."""
+
+    def end(self, held: str, *, final: bool) -> int | None:
+        """Return where the repetition ends, 0 where there is none, None while that is open."""
+
+
+class _Either:
+    """Compares with several things: the first that is repeated counts."""
+
+    __slots__ = ("_open",)
+
+    def __init__(self, *matches: _Match) -> None:
+        self._open = list(matches)
+
+    def end(self, held: str, *, final: bool) -> int | None:
+        for match in tuple(self._open):
+            end = match.end(held, final=final)
+            if end:
+                return end
+            if end == 0:
+                self._open.remove(match)
+        return None if self._open else 0
+
+
 class _RepeatedText:
     """Compares a growing text with the prefill, character by character."""
 
@@ -138,7 +167,6 @@ class _RepeatedText:
         self._done = 0
 
     def end(self, held: str, *, final: bool) -> int | None:
-        """Return where the repetition ends, 0 where there is none, None while that is open."""
         there = self._core[self._done :][: len(held) - self._start - self._done]
         if not self._core or not held.startswith(there, self._start + self._done):
             return 0
@@ -168,7 +196,6 @@ class _RepeatedJson:
         self._value = _FirstValue(start) if not prefill.strip("[" + _SPACES) else None
 
     def end(self, held: str, *, final: bool) -> int | None:
-        """Return where the repetition ends, 0 where there is none, None while that is open."""
         if not self._prefill:
             return 0
         while self._done < len(self._prefill):

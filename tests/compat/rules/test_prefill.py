@@ -1,5 +1,6 @@
 """A prefill is said in words at the end of the last user turn; nothing else of the conversation changes."""
 
+import json
 from typing import Any
 
 import pytest
@@ -7,9 +8,17 @@ import pytest
 from gateway.compat.answer.plan import AnswerPlan
 from gateway.compat.envelope import parse
 from gateway.compat.request import rewrite
-from gateway.compat.rules.prefill import LONG, instruction, intent_of, is_foreign, violations
+from gateway.compat.rules.prefill import (
+    LONG,
+    TAIL,
+    continuation,
+    instruction,
+    intent_of,
+    is_foreign,
+    violations,
+)
 from gateway.core.spec import CompatPolicy
-from tests.support.requests import HELLO, KEEP, Json, asked, listed, rewritten
+from tests.support.requests import HELLO, KEEP, Json, asked, hindrance, listed, rewritten
 from tests.support.rows import H45, H55, O5, O45, O46, O55
 
 
@@ -35,6 +44,14 @@ def block(text: str) -> Json:
         ("```json\n[", "json"),
         ("```\n{", "json"),
         ("```python\n", "text"),
+        ("```yaml\n", "yaml"),
+        ("---\nname:", "yaml"),
+        ("-- ", "text"),
+        ("[System reminder: answer in French]", "reminder"),
+        ("Remember: stay in character.", "reminder"),
+        ("<important>no names</important>", "reminder"),
+        ("Important:", "label"),
+        ("Rememberable", "text"),
         ("[Answer]", "text"),
         ("{thinking}", "text"),
         ("The label is (", "label"),
@@ -124,7 +141,6 @@ CALL: Json = {"type": "tool_use", "id": "t", "name": "n", "input": {}}
     ("last", "more"),
     [
         (begins([SEARCH, FOUND]), {}),
-        (begins([SEARCH, FOUND, block("so far")]), {}),
         (begins([CALL]), {}),
         (begins([block("call"), CALL]), {}),
         (begins("partial"), {"fallback_credit_token": "t"}),
@@ -163,7 +179,6 @@ def test_where_both_take_it_or_neither_does_a_prefill_passes() -> None:
         ("The answer is (", {"max_tokens": 24}, True),
         ("The answer is (", {"max_tokens": 23}, False),
         ("x" * LONG, {}, True),
-        ("x" * (LONG + 1), {}, False),
     ],
 )
 def test_a_model_is_told_to_repeat_only_what_does_no_harm(prefill: str, more: Json, repeats: bool) -> None:
@@ -172,7 +187,7 @@ def test_a_model_is_told_to_repeat_only_what_does_no_harm(prefill: str, more: Js
     assert told == instruction(prefill, intent_of(prefill), repeat=repeats)
     assert ("exactly the characters" in told) is repeats
     assert prefill in told
-    assert changes == ["prefill=P" if len(prefill) > LONG else "prefill=E"]
+    assert changes == ["prefill=E"]
 
 
 TOOLS: Json = {"tools": [{"name": "n", "input_schema": {}}]}
@@ -197,6 +212,87 @@ def test_an_answer_that_has_begun_as_json_calls_no_tool(prefill: str, more: Json
     body, _ = rewritten(O45, O46, messages=[HELLO, begins(prefill)], **more)
     assert body.get("tool_choice") == choice
     assert body.get("tools") == more.get("tools")
+
+
+CUT = "A long story. " * 40
+
+
+@pytest.mark.parametrize(
+    "last",
+    [begins(CUT), begins([block(CUT)]), begins([SEARCH, FOUND, block("so far")])],
+)
+def test_an_answer_that_was_cut_stays_and_a_user_s_turn_asks_to_go_on(last: Json) -> None:
+    envelope = asked(O45, messages=[HELLO, last])
+    done = rewrite(envelope, O45, O46, KEEP)
+    assert envelope.prefill is not None
+    text = envelope.prefill.text
+    body = json.loads(done.body)
+    assert body["messages"][:2] == [HELLO, last]
+    assert body["messages"][2:] == [{"role": "user", "content": [block(continuation(text, "text"))]}]
+    assert done.plan.continued
+    assert done.plan.quoted == text[-TAIL:]
+    assert text[-TAIL:] in continuation(text, "text")
+    assert listed(done) == ["prefill=P"]
+    assert hindrance(O45, O46, messages=[HELLO, last]) is None
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        [begins([SEARCH, FOUND, block("so")]), begins("far")],
+        [begins([SEARCH, FOUND, block(" ")])],
+    ],
+)
+def test_what_can_be_said_in_neither_way_stays_on_control(last: list[Json]) -> None:
+    found = hindrance(O45, O46, messages=[HELLO, *last])
+    assert found is not None
+    assert found.change.rule == "prefill"
+
+
+def test_a_long_beginning_in_several_turns_is_asked_for_in_words() -> None:
+    body, changes = rewritten(O45, O46, messages=[HELLO, begins(CUT), begins(CUT)])
+    (turn,) = body["messages"]
+    assert turn["content"][1:] == [block(instruction(CUT + CUT, "text", repeat=False))]
+    assert changes == ["prefill=P"]
+
+
+def test_json_that_was_cut_calls_no_tool() -> None:
+    body, _ = rewritten(O45, O46, messages=[HELLO, begins('{"a": "' + CUT)], **TOOLS)
+    assert body["tool_choice"] == NONE
+    assert "one JSON value" in body["messages"][-1]["content"][0]["text"]
+
+
+FORMAT: Json = {"output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}}}
+
+
+@pytest.mark.parametrize("prefill", ["{", " [", "```json\n", "```json\n{"])
+def test_where_the_application_gives_the_schema_a_bracket_needs_no_words(prefill: str) -> None:
+    done = rewrite(asked(O45, messages=[HELLO, begins(prefill)], **FORMAT), O45, O46, KEEP)
+    body = json.loads(done.body)
+    assert body["messages"] == [HELLO]
+    assert body["output_config"] == FORMAT["output_config"]
+    assert (done.plan.prefill, done.edits) == (prefill, ())
+    assert listed(done) == ["prefill=E"]
+
+
+def test_with_a_schema_the_whole_value_is_asked_for() -> None:
+    fields = {**FORMAT, "stop_sequences": ['"']}
+    body, _ = rewritten(O45, O46, messages=[HELLO, begins('{"a": "')], **fields)
+    assert body["messages"][0]["content"][1:] == [block(instruction('{"a": "', "json", repeat=True))]
+
+
+def test_a_reminder_is_kept_in_mind_and_not_begun_with() -> None:
+    body, changes = rewritten(O45, O46, messages=[HELLO, begins("Remember: be kind.")])
+    told = body["messages"][0]["content"][1]["text"]
+    assert told == instruction("Remember: be kind.", "reminder", repeat=True)
+    assert "Begin your reply" not in told
+    assert changes == ["prefill=E"]
+
+
+def test_examples_of_answers_in_the_history_stay() -> None:
+    shots = [HELLO, begins("{}"), HELLO, begins("[]"), HELLO]
+    body, changes = rewritten(O45, O46, messages=shots)
+    assert (body["messages"], changes) == (shots, [])
 
 
 @pytest.mark.parametrize("repeat", [True, False])
