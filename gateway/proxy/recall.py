@@ -21,6 +21,7 @@ from gateway.compat.envelope import THINKING_BLOCKS, Envelope, blocks_of
 from gateway.compat.replay import FOREIGN, NOTHING, Note, Replay
 from gateway.compat.request import Rewrite
 from gateway.compat.rules.thinking import wish
+from gateway.compat.rules.tools import never_forces
 from gateway.core.spec import CompatPolicy
 from gateway.core.types import Arm, Reason
 from gateway.proxy.call import Call, Plane
@@ -64,7 +65,7 @@ def leaves_notes(source: Model, target: Model, policy: CompatPolicy) -> bool:
     return bool(
         (policy.unasked_thinking == "hide" and "disabled" not in target.thinking.types)
         or (policy.prefill == "emulate" and source.prefill and not target.prefill)
-        or (policy.forced_tool == "emulate" and target.forced_tool != "always")
+        or (policy.forced_tool == "emulate" and never_forces(target) and not never_forces(source))
         or policy.progress_notes == "text"
     )
 

@@ -28,9 +28,13 @@ def forced(fields: Mapping[str, Raw]) -> bool:
 
 def cannot_force(fields: Mapping[str, Raw], model: Model) -> bool:
     """Tell whether the request forces a tool and `model` has no way to do so, whatever else is changed."""
+    return never_forces(model) and forced(fields)
+
+
+def never_forces(model: Model) -> bool:
+    """Tell whether `model` has no way to force a tool."""
     can_be_off = model.thinking.omitted == "off" or model.thinking.types & {"disabled", "between_tools"}
-    never = model.forced_tool == "never" or (model.forced_tool == "thinking_off" and not can_be_off)
-    return never and forced(fields)
+    return model.forced_tool == "never" or (model.forced_tool == "thinking_off" and not can_be_off)
 
 
 def name_of(tool: Raw) -> str:

@@ -1,0 +1,365 @@
+"""What is repeated in a conversation on the candidate, on any replica, and what happens where it is lost."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from gateway.core.spec import CompatPolicy
+from gateway.proxy.recall import leaves_notes
+from gateway.store.notebook import Notebook
+from tests.support.plane import (
+    CATALOGUE,
+    O45,
+    O46,
+    ON_CONTROL,
+    SPEC,
+    STREAM_HEAD,
+    Heard,
+    Process,
+    chunk,
+    error,
+    event,
+    in_front_of,
+    message,
+)
+from tests.support.scripted import Request, answer
+
+O48, O55 = "claude-opus-4-8", "claude-opus-5-5"
+AGEING = replace(SPEC, candidate=O55)
+THOUGHT_TEXT = "Mrs Miller wants her money back"
+Json = dict[str, Any]
+
+
+class Thinker:
+    """An upstream whose newer model thinks before each answer, and signs it with a number of its own."""
+
+    def __init__(self) -> None:
+        self.asked: list[Json] = []
+        self.broken: set[str] = set()
+        """Models that are overloaded."""
+
+    async def __call__(self, request: Request, writer: asyncio.StreamWriter) -> None:
+        asked = json.loads(request.body)
+        self.asked.append(asked)
+        number = len(self.asked)
+        if asked["model"] in self.broken:
+            writer.write(answer(error("overloaded_error"), status="529 X"))
+        elif b"count_tokens" in request.line:
+            writer.write(answer(b'{"input_tokens": 7}'))
+        elif asked.get("stream"):
+            writer.write(STREAM_HEAD + b"".join(chunk(each) for each in self.events(number, asked["model"])))
+            writer.write(chunk(b""))
+        else:
+            content = [self.thought(number), {"type": "text", "text": f"answer {number}"}]
+            content = content if asked["model"] == O55 else content[1:]
+            writer.write(answer(message(content=content)))
+
+    def thought(self, number: int) -> Json:
+        return {"type": "thinking", "thinking": THOUGHT_TEXT, "signature": f"  sig+{number}=="}
+
+    def events(self, number: int, model: str) -> list[bytes]:
+        thought = self.thought(number)
+        thinking = [
+            event("content_block_start", index=0, content_block={**thought, "thinking": "", "signature": ""}),
+            event("content_block_delta", index=0, delta={"type": "thinking_delta", "thinking": THOUGHT_TEXT}),
+            event(
+                "content_block_delta",
+                index=0,
+                delta={"type": "signature_delta", "signature": thought["signature"]},
+            ),
+            event("content_block_stop", index=0),
+        ]
+        return [
+            event("message_start", message={"id": "msg_1", "model": model, "usage": {"input_tokens": 10}}),
+            *thinking,
+            event("content_block_start", index=1, content_block={"type": "text", "text": ""}),
+            event("content_block_delta", index=1, delta={"type": "text_delta", "text": f"answer {number}"}),
+            event("content_block_stop", index=1),
+            event("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 5}),
+            event("message_stop"),
+        ]
+
+
+class Talk:
+    """A conversation of an application that never asked for thinking."""
+
+    def __init__(self, process: Process, thinker: Thinker, **fields: Any) -> None:
+        self.process, self.thinker, self.fields = process, thinker, fields
+        self.turns: list[Json] = []
+        self.said = 0
+        self.heard = Heard()
+
+    async def say(self, path: str = "/v1/messages") -> Json:
+        """Say something, take the answer into the history, and return what the upstream was sent last."""
+        self.said += 1
+        asked = [*self.turns, {"role": "user", "content": f"question {self.said}"}]
+        body = json.dumps({"model": O45, "max_tokens": 64, "messages": asked, **self.fields}).encode()
+        self.heard = await self.process.post(body, path, x_gateway_unit="u")
+        assert self.heard.status == 200, self.heard.body
+        if path == "/v1/messages":
+            self.turns = [*asked, {"role": "assistant", "content": self.heard.json["content"]}]
+        return self.thinker.asked[-1]
+
+    @property
+    def rewrites(self) -> str:
+        return self.heard.headers["x-gateway-rewrites"]
+
+
+def thoughts(asked: Json) -> list[str]:
+    """Return the signatures in a request, in order."""
+    blocks = [
+        block for turn in asked["messages"] if isinstance(turn["content"], list) for block in turn["content"]
+    ]
+    return [block["signature"].strip() for block in blocks if block["type"] == "thinking"]
+
+
+def another_replica(process: Process) -> None:
+    """Go on as a process that shares the store and remembers nothing."""
+    process.plane.notebook = Notebook(process.store, secret=b"fleet", on_error=lambda operation: None)
+
+
+@pytest.fixture
+async def thinker() -> Thinker:
+    return Thinker()
+
+
+@pytest.fixture
+async def process(thinker: Thinker) -> AsyncIterator[Process]:
+    async with in_front_of(thinker, spec=AGEING) as made:
+        yield made
+
+
+# --- repeated -----------------------------------------------------------------------------------------------
+
+
+async def test_hidden_thinking_comes_back_on_every_later_turn_as_it_was(
+    process: Process, thinker: Thinker
+) -> None:
+    talk = Talk(process, thinker)
+    for turn in range(4):
+        asked = await talk.say()
+        assert thoughts(asked) == [f"sig+{number}==" for number in range(1, turn + 1)]
+        assert [block["type"] for block in talk.heard.json["content"]] == ["text"]
+    first = asked["messages"][1]["content"]
+    assert first == [thinker.thought(1), {"type": "text", "text": "answer 1"}]
+    assert process.store.calls["read_notes"] == 0
+
+
+async def test_what_is_sent_for_a_turn_goes_on_from_what_was_sent_for_the_one_before(
+    process: Process, thinker: Thinker
+) -> None:
+    talk, sent = Talk(process, thinker, system="Be brief."), []
+    for _ in range(4):
+        await talk.say()
+        sent.append(process.upstream.requests[-1].body.partition(b'"messages":')[2])
+    for before, after in pairwise(sent):
+        assert after.startswith(before.rpartition(b'}],"')[0])
+
+
+async def test_another_replica_finds_it_in_the_store(process: Process, thinker: Thinker) -> None:
+    talk = Talk(process, thinker)
+    for turn in range(4):
+        asked = await talk.say()
+        assert len(thoughts(asked)) == turn
+        another_replica(process)
+        process.plane.notebook.start()
+    assert process.store.calls["read_notes"] == 3
+
+
+async def test_a_streamed_answer_is_kept_before_its_last_event_goes_out(thinker: Thinker) -> None:
+    async with in_front_of(thinker, spec=AGEING) as process:
+        body = {
+            "model": O45,
+            "max_tokens": 64,
+            "stream": True,
+            "messages": [{"role": "user", "content": "x"}],
+        }
+        caller = process.call(json.dumps(body).encode(), headers={"x-gateway-unit": "u"})
+        heard = await caller.answer()
+        assert b"message_stop" in heard.body
+        assert b"thinking" not in heard.body
+        assert len(process.store.server.data.notes) == 1
+        body["messages"] = [
+            {"role": "user", "content": "x"},
+            {"role": "assistant", "content": "answer 1"},
+            {"role": "user", "content": "y"},
+        ]
+        await process.call(json.dumps(body).encode(), headers={"x-gateway-unit": "u"}).answer()
+        assert thoughts(thinker.asked[-1]) == ["sig+1=="]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_store_that_hangs_does_not_hold_the_answer_up(thinker: Thinker, *, stream: bool) -> None:
+    async with in_front_of(thinker, spec=AGEING) as process:
+        process.store.hang()
+        body = {
+            "model": O45,
+            "max_tokens": 64,
+            "stream": stream,
+            "messages": [{"role": "user", "content": "x"}],
+        }
+        async with asyncio.timeout(1):
+            heard = await process.post(json.dumps(body).encode())
+        assert b"answer 1" in heard.body
+        process.store.resume()
+
+
+async def test_counting_tokens_repeats_the_same_and_writes_nothing(
+    process: Process, thinker: Thinker
+) -> None:
+    talk = Talk(process, thinker)
+    await talk.say()
+    counted = await talk.say("/v1/messages/count_tokens")
+    assert thoughts(counted) == ["sig+1=="]
+    assert len(process.store.server.data.notes) == 1
+
+
+async def test_a_fork_and_a_retry_find_what_is_theirs(process: Process, thinker: Thinker) -> None:
+    talk = Talk(process, thinker)
+    await talk.say()
+    fork = Talk(process, thinker)
+    fork.turns, fork.said = list(talk.turns), 6
+    await talk.say()
+    asked = await fork.say()
+    assert thoughts(asked) == ["sig+1=="]
+    assert thoughts(await talk.say()) == ["sig+1==", "sig+2=="]
+    assert thoughts(await fork.say()) == ["sig+1==", "sig+3=="]
+
+
+# --- not repeated -------------------------------------------------------------------------------------------
+
+
+async def test_control_sees_the_applications_own_conversation_and_nobody_asks_the_store(
+    thinker: Thinker,
+) -> None:
+    async with in_front_of(thinker, ON_CONTROL, spec=AGEING) as process:
+        talk = Talk(process, thinker)
+        for _ in range(3):
+            await talk.say()
+        assert process.store.calls["read_notes"] == process.store.calls["write_notes"] == 0
+        assert thoughts(thinker.asked[-1]) == []
+
+
+async def test_models_that_can_leave_nothing_cost_no_question(thinker: Thinker) -> None:
+    async with in_front_of(thinker, spec=replace(SPEC, control=O46, candidate=O48, models=(O45,))) as process:
+        talk = Talk(process, thinker)
+        for _ in range(3):
+            await talk.say()
+        assert process.store.calls["read_notes"] == process.store.calls["write_notes"] == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "policy", "leaves"),
+    [
+        (O45, O55, CompatPolicy(), True),
+        (O45, O45, CompatPolicy(), False),
+        (O45, "claude-opus-4-5", CompatPolicy(), False),
+        (O45, O46, CompatPolicy(), True),
+        (O45, O46, CompatPolicy(prefill="control"), False),
+        (O45, O55, CompatPolicy(prefill="control"), True),
+        (O45, O55, CompatPolicy(prefill="control", forced_tool="control"), True),
+        (O45, O55, CompatPolicy(prefill="reject", forced_tool="reject", unasked_thinking="show"), False),
+        (O46, O48, CompatPolicy(), False),
+        (O46, O48, CompatPolicy(progress_notes="text"), True),
+        (O55, O45, CompatPolicy(), False),
+    ],
+)
+def test_what_can_leave_notes_is_known_without_looking_at_a_request(
+    source: str, target: str, policy: CompatPolicy, *, leaves: bool
+) -> None:
+    ours, theirs = CATALOGUE.find(source), CATALOGUE.find(target)
+    assert ours is not None
+    assert theirs is not None
+    assert leaves_notes(ours, theirs, policy) is leaves
+
+
+# --- lost ---------------------------------------------------------------------------------------------------
+
+
+async def test_what_the_store_lost_is_named_and_the_conversation_goes_on_from_there(
+    process: Process, thinker: Thinker
+) -> None:
+    talk = Talk(process, thinker)
+    for _ in range(3):
+        await talk.say()
+    process.store.server.data.notes.clear()
+    another_replica(process)
+    assert thoughts(await talk.say()) == []
+    assert "replay=E" in talk.rewrites
+    for turn in range(2):
+        assert len(thoughts(await talk.say())) == turn + 1
+        assert "replay=E" not in talk.rewrites
+
+
+async def test_without_the_store_a_replica_that_remembers_nothing_leaves_thinking_out_and_says_so(
+    process: Process, thinker: Thinker
+) -> None:
+    talk = Talk(process, thinker)
+    for _ in range(2):
+        await talk.say()
+    another_replica(process)
+    process.store.away = True
+    assert thoughts(await talk.say()) == []
+    assert "replay=E" in talk.rewrites
+    process.store.away = False
+    another_replica(process)
+    # What was said then was said without them, and stays without them; but it was not stored.
+    assert thoughts(await talk.say()) == ["sig+1==", "sig+2=="]
+
+
+async def test_an_answer_that_the_application_edited_is_another_answer(
+    process: Process, thinker: Thinker
+) -> None:
+    talk = Talk(process, thinker)
+    for _ in range(3):
+        await talk.say()
+    talk.turns[3] = {"role": "assistant", "content": "what I would have liked to hear"}
+    assert thoughts(await talk.say()) == ["sig+1=="]
+    assert "replay=E" in talk.rewrites
+    assert thoughts(await talk.say()) == ["sig+1==", "sig+4=="]
+
+
+async def test_an_answer_of_controls_breaks_nothing(process: Process, thinker: Thinker) -> None:
+    talk = Talk(process, thinker)
+    await talk.say()
+    thinker.broken = {O55}
+    await talk.say()
+    assert talk.heard.headers["x-gateway-fallback"] == "overloaded"
+    assert thoughts(thinker.asked[-1]) == []
+    thinker.broken = set()
+    another_replica(process)
+    assert thoughts(await talk.say()) == ["sig+1=="]
+    assert "replay" not in talk.rewrites
+
+
+async def test_examples_that_the_application_brings_are_no_loss(process: Process, thinker: Thinker) -> None:
+    talk = Talk(process, thinker)
+    talk.turns = [{"role": "user", "content": "2+2"}, {"role": "assistant", "content": "4"}]
+    for _ in range(3):
+        await talk.say()
+        assert "replay" not in talk.rewrites
+
+
+# --- private ------------------------------------------------------------------------------------------------
+
+
+async def test_nothing_of_it_is_readable_in_the_store_or_the_log(
+    process: Process, thinker: Thinker, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    talk = Talk(process, thinker, system="The customer is Mrs Miller.")
+    for _ in range(3):
+        await talk.say()
+    stored = b" ".join(
+        name.encode() + value for (_, name), (value, _) in process.store.server.data.notes.items()
+    )
+    assert stored
+    logged = caplog.text + " ".join(str(vars(record)) for record in caplog.records)
+    for word in ("Miller", "money", "question", "answer 1", "sig+1"):
+        assert word.encode() not in stored
+        assert word not in logged
