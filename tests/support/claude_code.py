@@ -107,7 +107,8 @@ class ClaudeCode:
         events = [dict(parse_json(line)) for line in done.stdout.splitlines() if line.startswith(b"{")]
         turn = Turn(done.returncode, events, done.stderr.decode(errors="replace"))
         self.session = turn.result["session_id"]
-        self.version = next(event["claude_code_version"] for event in events if event["type"] == "system")
+        begun = next(event for event in events if event.get("subtype") == "init")
+        self.version = begun["claude_code_version"]
         self.turns.append(turn)
         return turn
 
