@@ -102,6 +102,7 @@ class Gateway:
             replica_id=self._replica.id,
             specs=self._specs,
             catalogue=lambda: self._config.catalogue,
+            prompts=lambda: self._config.prompts,
             unit_key=self._ledger.key,
             clock=self._clock,
         )

@@ -1,9 +1,9 @@
 """The admin API: HTTP in front of `control.service`, and nothing else.
 
 Every request under /admin must bring a token before anything of it is read, the OpenAPI document included:
-a viewer's for GET, an operator's for everything else; whoever is turned away is logged. Every error, the
-framework's own too, is in one envelope; a 409 brings the migration's present status along, so that whoever
-was overtaken sees by what.
+a viewer's for what changes nothing, an operator's for everything else; whoever is turned away is logged.
+Every error, the framework's own too, is in one envelope; a 409 brings the migration's present status along,
+so that whoever was overtaken sees by what.
 """
 
 import asyncio
@@ -19,15 +19,17 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import __version__
+from gateway.compat.explain.request import Explained
 from gateway.control.auth import Gatekeeper, Role
 from gateway.control.schemas import (
     ActionBody,
     ErrorBody,
     Listing,
     ListsBody,
+    PreviewBody,
     WeightBody,
     reason_in,
 )
@@ -36,7 +38,7 @@ from gateway.control.status import Explanation, Incident, ReplicaStatus, Status
 from gateway.core.rollout import Verb
 from gateway.core.spec import Lists
 from gateway.core.types import Event
-from gateway.errors import BadRequest, Conflict, GatewayError, NotFound, Unauthenticated
+from gateway.errors import BadRequest, Conflict, GatewayError, NotFound, TooLarge, Unauthenticated
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +59,13 @@ REASON_S = 0.5
 REASON_BYTES = 64 * 1024
 """How long, and how much of it, the body of an emergency rollback is read; then it goes on without."""
 
+MAX_BODY_BYTES = 8 * 1024 * 1024
+"""Of any request to the admin API."""
+
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
+_KINDS = {NotFound.status: NotFound.kind, TooLarge.status: TooLarge.kind}
+_ASKS = frozenset({"/admin/compat/preview"})
+"""Bring their question as a body and change nothing."""
 
 
 def build_admin(service: ControlService, gatekeeper: Gatekeeper) -> FastAPI:
@@ -99,7 +107,8 @@ class RequireToken:
             if not request.url.path.startswith("/admin"):
                 await _envelope(NotFound(f"there is nothing at {request.url.path}"))(scope, receive, send)
                 return
-            needed = Role.viewer if request.method in _READS else Role.operator
+            reads = request.method in _READS or request.url.path in _ASKS
+            needed = Role.viewer if reads else Role.operator
             peer = request.client.host if request.client else None
             try:
                 token = self._gatekeeper.admit(request.headers.get("authorization"), peer, needed)
@@ -114,7 +123,23 @@ class RequireToken:
                 await _envelope(error)(scope, receive, send)
                 return
             request.state.by = token.name
+            receive = _limited(receive)
         await self._app(scope, receive, send)
+
+
+def _limited(receive: Receive) -> Receive:
+    """Read no more of a body than anybody may send."""
+    left = MAX_BODY_BYTES
+
+    async def limited() -> Message:
+        nonlocal left
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if left < 0:
+            raise HTTPException(TooLarge.status, f"a body may have at most {MAX_BODY_BYTES} bytes")
+        return message
+
+    return limited
 
 
 def _service(request: Request) -> ControlService:
@@ -265,6 +290,12 @@ async def list_incidents(name: Name, service: Service) -> Listing[Incident]:
     return Listing(data=await service.read.incidents(name))
 
 
+@router.post("/compat/preview")
+async def preview(body: PreviewBody, service: Service) -> Explained:
+    """Return what would become of a request on its way to another model, rule by rule; no side effect."""
+    return await service.read.preview(body.question(), body.migration)
+
+
 @router.get("/replicas")
 async def list_replicas(service: Service) -> Listing[ReplicaStatus]:
     """Return every serving process."""
@@ -314,7 +345,7 @@ async def _refuse_route(request: Request, error: Exception) -> JSONResponse:
     status = error.status_code if isinstance(error, HTTPException) else 500
     refusal = GatewayError(f"{request.method} {request.url.path}: {getattr(error, 'detail', 'failed')}")
     refusal.status = status
-    refusal.kind = NotFound.kind if status == NotFound.status else BadRequest.kind
+    refusal.kind = _KINDS.get(status, BadRequest.kind)
     response = _envelope(refusal)
     response.headers.update(getattr(error, "headers", None) or {})
     return response

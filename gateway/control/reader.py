@@ -9,7 +9,10 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from gateway.compat.catalog import Catalogue
+from gateway.compat.explain.request import Explained
+from gateway.compat.prompts import PromptVariant
 from gateway.control import status as view
+from gateway.control.preview import Previewer, Question
 from gateway.control.status import Enrolled, Explanation, Incident, ReplicaCount, ReplicaStatus, Status
 from gateway.core import assign
 from gateway.core.gates import GateResult, judge_breakers, merge, unmeasured
@@ -70,10 +73,12 @@ class Reader:
         replica_id: str,
         specs: Callable[[], Mapping[str, MigrationSpec]],
         catalogue: Callable[[], Catalogue],
+        prompts: Callable[[], Sequence[PromptVariant]],
         unit_key: Callable[[str], str],
         clock: Clock,
     ) -> None:
         """`unit_key` hashes a unit as the data path does."""
+        self._previewer = Previewer(catalogue=catalogue, prompts=prompts)
         self._store = store
         self._replica = replica
         self._replica_id = replica_id
@@ -138,6 +143,14 @@ class Reader:
         """Return the catalogue's rows; `tier` is what the team decided."""
         rows = self._catalogue().models
         return [{**parse_json(to_json(model)), "tier": model.decision.tier} for model in rows]
+
+    async def preview(self, question: Question, migration: str) -> Explained:
+        """Return what would become of a request, by the policy of a migration's run; no side effect."""
+        spec = None
+        if migration:
+            state, _ = await self._state(migration)
+            spec = state.spec or self.file_spec(state)
+        return await self._previewer.answer(question, spec)
 
     async def watched(self) -> list[tuple[MigrationState, list[GateResult]]]:
         """Return every migration whose breakers are armed, with their verdicts; raises StoreUnavailable."""

@@ -9,6 +9,8 @@ from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.compat.catalog import Effort
+from gateway.control.preview import Question
 from gateway.core.spec import Lists
 from gateway.core.types import parse_json
 
@@ -56,6 +58,61 @@ class ListsBody(_Body):
             allow_users=present.allow_users if self.allow_users is None else tuple(self.allow_users),
             allow_tasks=present.allow_tasks if self.allow_tasks is None else tuple(self.allow_tasks),
             deny_users=present.deny_users if self.deny_users is None else tuple(self.deny_users),
+        )
+
+
+class EffortMap(_Body):
+    """The effort in force on the old model → the one to ask of the new."""
+
+    map: dict[Effort, Effort]
+
+
+class PolicyBody(_Body):
+    """Words of `compat:`; what is left out stays as it is."""
+
+    prefill: Literal["emulate", "control", "reject"] | None = None
+    forced_tool: Literal["emulate", "control", "reject"] | None = None
+    unservable: Literal["control", "reject"] | None = None
+    effort: Literal["preserve", "target_default"] | EffortMap | None = None
+    thinking: Literal["preserve", "adopt"] | None = None
+    unasked_thinking: Literal["hide", "show"] | None = None
+    model_field: Literal["served", "requested"] | None = None
+    progress_notes: Literal["pass", "text"] | None = None
+    stop_reasons: Literal["pass", "classic"] | None = None
+    max_tokens_headroom: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+
+    def words(self) -> dict[str, Any]:
+        """Return what is said, as `core.spec.CompatPolicy` spells it."""
+        said: dict[str, Any] = self.model_dump(exclude_none=True)
+        if isinstance(self.effort, EffortMap):
+            return {**said, "effort": "map", "effort_map": dict(self.effort.map)}
+        return said
+
+
+class PreviewBody(_Body):
+    """A request and the way that it is to go; models and policy may come from a migration."""
+
+    body: dict[str, Any] = Field(description="The body of a Messages request.")
+    source: str = Field("", alias="from", description="The model that it was written for.")
+    target: str = Field("", alias="to", description="The model that is to serve it.")
+    betas: Annotated[list[str], Field(max_length=100)] = Field(
+        default_factory=list, description="Values of anthropic-beta."
+    )
+    version: str = Field("2023-06-01", description="The anthropic-version.")
+    task: str = Field("", description="As in x-gateway-task.")
+    migration: str = Field("", description="Whose models and policy hold where none are named here.")
+    policy: PolicyBody | None = None
+
+    def question(self) -> Question:
+        """Return what is asked."""
+        return Question(
+            body=self.body,
+            source=self.source,
+            target=self.target,
+            betas=tuple(self.betas),
+            version=self.version,
+            task=self.task,
+            policy=self.policy.words() if self.policy else None,
         )
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from gateway.compat.catalog import Catalogue
+from gateway.compat.prompts import PromptVariant
 from gateway.control import status as view
 from gateway.control.reader import Reader, ReplicaLike, lists_in_force
 from gateway.control.status import ReplicaCount, Status
@@ -80,6 +81,7 @@ class ControlService:
         catalogue: Callable[[], Catalogue],
         unit_key: Callable[[str], str],
         clock: Clock,
+        prompts: Callable[[], Sequence[PromptVariant]] = tuple,
         emergency_store_s: float = 0.7,
         landing_s: float = LANDING_S,
     ) -> None:
@@ -90,6 +92,7 @@ class ControlService:
             replica_id=replica_id,
             specs=specs,
             catalogue=catalogue,
+            prompts=prompts,
             unit_key=unit_key,
             clock=clock,
         )

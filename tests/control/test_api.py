@@ -42,6 +42,7 @@ ROUTES = [
     ("GET", "/admin/openapi.json"),
 ]
 WRITES = [route for route in ROUTES if route[0] != "GET"]
+ROUTES.append(("POST", "/admin/compat/preview"))
 
 
 @pytest.mark.parametrize("header", [{}, {"authorization": "Bearer wrong"}, {"authorization": "Basic s-ann"}])
