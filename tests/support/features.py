@@ -47,7 +47,6 @@ OFF_AT_MAX = frozenset({O47, O48, S5})
 TAKES_DEFAULTS = WITH_SAMPLING | {S5, S55, H55}
 FORCES = WITH_SAMPLING | {O47, O48, O5, S5, F5, M5, H55}
 FORCES_THINKING = frozenset({O5, S5, F5, M5, H55})
-NEVER_FORCES = ALL - FORCES
 SYSTEM_TURNS = FABLES | {O48, O5, O55, S55, H55}
 EFFORT_PER_MESSAGE = NEWER_FABLES | {O5, O55, S55, H55}
 TASK_BUDGETS = FABLES | {O47, O48, O5, O55, S55, H55}
@@ -56,7 +55,10 @@ GEO = ADAPTIVE - {MP}
 FAST = frozenset({O55, F52, M52})
 ADVISED = ALL - {O45, S45, MP}
 ADVISED_BY_O48 = frozenset({O46, O47, O48, S46, S5, H45, H55})
+COMPUTER_2025_01 = frozenset({S45, H45})
 COMPUTER_2025_11 = frozenset({O45, O46, O47, O48, O5, S46, S5, F5, F51, M5, M51})
+NO_COMPUTER_2025 = ALL - COMPUTER_2025_01 - COMPUTER_2025_11
+COMPACTS_ON_DEMAND = FABLES | {O55, S55, H55}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ class Feature:
 BUDGET = Known(WITH_BUDGET, "thinking")
 THINKS = Known(ADAPTIVE, "thinking")
 PREFILLS = Known(OLDEST, "prefill")
-FORCED = Known(FORCES, "thinking", NEVER_FORCES)
+FORCED = Known(FORCES, "forced_tool")
 EFFORT = Known(TAKES_EFFORT, "effort")
 
 KNOWN: dict[str, Known] = {
@@ -161,25 +163,25 @@ KNOWN: dict[str, Known] = {
     "task budget": Known(TASK_BUDGETS, "task_budget"),
     "structured output, effort": EFFORT,
     "structured output, thinking": THINKS,
+    "output_format": Known(OLDEST, "output_format"),
     "max_tokens 128000": Known(ADAPTIVE, "max_tokens"),
     **{feature.name: PREFILLS for feature in asked.PREFILL},
     "prefill, temperature 0": Known(OLDEST, "prefill"),
-    "prefill after a search": Known(OLDEST, "prefill", ADAPTIVE),
     "a paused turn": Known(),
     "any": FORCED,
     "any, one call": FORCED,
     "a named tool": FORCED,
-    "a named tool, disabled": Known(FORCES & TAKES_DISABLED, "thinking", NEVER_FORCES),
-    "any, temperature 0": Known(WITH_SAMPLING, "sampling", NEVER_FORCES),
-    "any, adaptive": Known(FORCES_THINKING, "thinking", NEVER_FORCES),
+    "a named tool, disabled": Known(FORCES & TAKES_DISABLED, "thinking|forced_tool"),
+    "any, temperature 0": Known(WITH_SAMPLING, "sampling|forced_tool"),
+    "any, adaptive": Known(FORCES_THINKING, "thinking|forced_tool"),
     "extraction by a tool": FORCED,
     "a tool's result, adaptive": THINKS,
     "a tool's result, any": FORCED,
-    "web search, filtered": Known(ADAPTIVE - {MP}, "tools"),
-    "web fetch, filtered": Known(ADAPTIVE - {MP}, "tools"),
-    "programmatic tools": Known(ALL - {H45}, "tools"),
-    "computer of January 2025": Known(frozenset({S45, H45}), "", ALL - {S45, H45}),
-    "computer of November 2025": Known(COMPUTER_2025_11, "", ALL - COMPUTER_2025_11),
+    "web search, filtered": Known(ADAPTIVE - {MP}, "tool_version"),
+    "web fetch, filtered": Known(ADAPTIVE - {MP}, "tool_version"),
+    "programmatic tools": Known(ALL - {H45}, "", frozenset({H45})),
+    "computer of January 2025": Known(COMPUTER_2025_01, "tool_version", NO_COMPUTER_2025),
+    "computer of November 2025": Known(COMPUTER_2025_11, "tool_version", NO_COMPUTER_2025),
     "computer toolset": Known(
         NEWER_FABLES | {O5, O55, S55, H55}, "", ALL - NEWER_FABLES - {O5, O55, S55, H55}
     ),
@@ -190,15 +192,15 @@ KNOWN: dict[str, Known] = {
     "a system turn, clear_at": Known(SYSTEM_TURNS, "system_turns"),
     "a tool removed on the way": Known(SYSTEM_TURNS, "system_turns"),
     "a prompt over 200K": Known(ADAPTIVE, "", OLDEST),
-    # Opus 4.6 takes it on the vendor's own platform, where it does nothing, and nowhere else: counted as no.
-    "speed fast": Known(FAST, "speed"),
-    "speed fast, beta": Known(FAST | {O5, O48}, "speed"),
-    "inference in the US": Known(GEO, "inference_geo"),
+    # Opus 4.6 takes it on the vendor's own platform, where it does nothing.
+    "speed fast": Known(FAST | {O46}, "speed"),
+    "speed fast, beta": Known(FAST | {O46, O5, O48}, "speed"),
+    "inference in the US": Known(GEO, "", ALL - GEO),
     "fallbacks to Opus 4.8": Known(FALLS_BACK - {S55}, "fallbacks"),
     "fallbacks to Sonnet 5": Known(frozenset({S55}), "fallbacks"),
     "fallbacks by default": Known(FALLS_BACK | {H55}, "fallbacks"),
     "compaction": Known(ADAPTIVE, "compaction"),
-    "compaction on demand": Known(FABLES | {O55, S55, H55}, "compaction"),
+    "compaction on demand": Known(FABLES | {O55, S55, H55}, "", ALL - FABLES - {O55, S55, H55}),
     "temperature in 2026-10-21": Known(NONE),
 }
 """By name; what is not named is accepted everywhere."""

@@ -9,7 +9,7 @@ A toolset is no version of the tool before it: its calls look different, so ther
 a tool that only code may call be offered to a model whose code calls no tools. Types that no row names pass.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -23,6 +23,8 @@ from gateway.core.types import Change, RewriteClass
 
 RULE = "tool_version"
 _OLD_EDITOR, _EDITOR = "str_replace_editor", "str_replace_based_edit_tool"
+_TOOLSET = "computer_toolset_20260801"
+_CALLERS = b'"allowed_callers"'
 _EDITORS = frozenset({"text_editor_20250429", "text_editor_20250728"})
 
 
@@ -77,14 +79,25 @@ SWAPS: Mapping[str, Swap] = {
 """By the type that is rejected."""
 
 
-def tools_of(fields: Mapping[str, Raw]) -> list[tuple[Raw, Tool | None]]:
-    """Return the tools of a request, each with what it is; None where one is malformed."""
-    return [(raw, read(raw, Tool)) for raw in read(fields.get("tools"), list[Raw]) or ()]
+def tools_of(fields: Mapping[str, Raw], words: Collection[bytes]) -> list[tuple[Raw, Tool | None]]:
+    """Return the tools of a request, each with what it is, or None where it is malformed.
+
+    They are not even looked at where none of `words` stands anywhere in them.
+    """
+    tools = fields.get("tools", Raw(b""))
+    data = bytes(tools)
+    if not any(word in data for word in words):
+        return []
+    return [(raw, read(raw, Tool)) for raw in read(tools, list[Raw]) or ()]
+
+
+def _words(kinds: Collection[str]) -> list[bytes]:
+    return [_CALLERS, *(kind.encode() for kind in kinds)]
 
 
 def apply(draft: Draft) -> Draft:
     """Swap the types that the target rejects, and let code call no tools where it cannot."""
-    tools = tools_of(draft.fields)
+    tools = tools_of(draft.fields, _words(draft.target.rejects_tools))
     swaps = {tool.type: swap for _, tool in tools if tool and (swap := _swap(tool, draft))}
     freed = [tool for _, tool in tools if tool and _by_code_too(tool) and _loses_callers(draft)]
     if not swaps and not freed:
@@ -102,7 +115,7 @@ def apply(draft: Draft) -> Draft:
 
 def unswappable(draft: Draft) -> str:
     """Say why a tool cannot be offered to the target."""
-    for _, tool in tools_of(draft.fields):
+    for _, tool in tools_of(draft.fields, _words(draft.target.rejects_tools)):
         if tool is None:
             continue
         if _is_foreign(tool, draft) and _swap(tool, draft) is None:
@@ -213,14 +226,15 @@ def _with_names(raw: Raw, names: Mapping[str, str]) -> Raw:
 
 def violations(envelope: Envelope, model: Model) -> Iterator[Change]:
     """Name what `model` would reject."""
-    tools = [tool for _, tool in tools_of(envelope.fields) if tool is not None]
+    words = _words({*model.rejects_tools, *_EDITORS, _TOOLSET, "defer_loading"})
+    tools = [tool for _, tool in tools_of(envelope.fields, words) if tool is not None]
     kinds = {tool.type for tool in tools}
     wrong = [f"{model.id} does not take the tool {kind}" for kind in sorted(kinds & model.rejects_tools)]
     if "programmatic_tools" not in model.features and any(_callers(tool) - {"direct"} for tool in tools):
         wrong.append(f"{model.id} lets no code call a tool")
     if any(tool.type in _EDITORS and tool.name != _EDITOR for tool in tools):
         wrong.append(f"the text editor's name is {_EDITOR}")
-    if "computer_toolset_20260801" in kinds and any(tool.name == "computer" for tool in tools):
+    if _TOOLSET in kinds and any(tool.name == "computer" for tool in tools):
         wrong.append("the computer toolset takes no other tool named computer beside it")
     if tools and all(present(tool.defer_loading) and read(tool.defer_loading, bool) for tool in tools):
         wrong.append("no tool is loaded from the beginning")

@@ -22,6 +22,7 @@ from gateway.core.types import Change, RewriteClass
 
 FINE_GRAINED = "fine-grained-tool-streaming-2025-05-14"
 TOOLSETS = frozenset({"computer_toolset_20260801", "browser_toolset_20260801"})
+_TOOLSETS = tuple(kind.encode() for kind in TOOLSETS)
 
 Knows = Callable[[Model], bool]
 
@@ -110,6 +111,6 @@ def violations(envelope: Envelope, model: Model, headers: Headers) -> Iterator[C
     """Name what `model` would reject because of a beta."""
     if FINE_GRAINED not in headers.betas:
         return
-    if any(tool.type in TOOLSETS for _, tool in tools_of(envelope.fields) if tool is not None):
+    if any(tool.type in TOOLSETS for _, tool in tools_of(envelope.fields, _TOOLSETS) if tool is not None):
         sentence = f"{model.id} takes no {FINE_GRAINED} beside a toolset"
         yield Change("betas", RewriteClass.unservable, sentence)

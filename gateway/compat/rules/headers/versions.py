@@ -29,11 +29,10 @@ def violations(envelope: Envelope, model: Model, headers: Headers) -> Iterator[C
     """Name what `model`, like every other, would reject."""
     if headers.version != STRICTER:
         return
-    messages = bytes(envelope.fields.get("messages", Raw(b"")))
     wrong = []
-    if b'"document"' in messages and _documents_of_the_assistant(envelope):
+    if b'"document"' in envelope.body and _documents_of_the_assistant(envelope):
         wrong.append("a document stands in a turn of the assistant")
-    if b'"citations"' in messages and _citations_of_the_user(envelope):
+    if b'"citations"' in envelope.body and _citations_of_the_user(envelope):
         wrong.append("a text of the user has citations")
     for what in wrong:
         sentence = f"{what}, which {model.id} does not take under API version {STRICTER}"

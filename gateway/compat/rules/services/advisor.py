@@ -19,13 +19,14 @@ from gateway.core.types import Change, RewriteClass
 
 RULE = "advisor"
 TOOL = "advisor_20260301"
+_TOOL = (TOOL.encode(),)
 _ADVICE = b'"advisor_tool_result"'
 _DATE = re.compile(r"-\d{8}$")
 
 
 def apply(draft: Draft) -> Draft:
     """Ask an advisor whom the target may ask, or nobody."""
-    tools = tools_of(draft.fields)
+    tools = tools_of(draft.fields, _TOOL)
     foreign = [tool for _, tool in tools if tool is not None and _is_foreign(tool, draft)]
     if not foreign or advised(draft):
         return draft
@@ -43,7 +44,7 @@ def advised(draft: Draft) -> str:
     """Say why the target cannot go without its advisor."""
     if draft.target.advisors:
         return ""
-    tools = [tool for _, tool in tools_of(draft.fields)]
+    tools = [tool for _, tool in tools_of(draft.fields, _TOOL)]
     foreign = [tool for tool in tools if tool is not None and _is_foreign(tool, draft)]
     if not foreign:
         return ""
@@ -52,7 +53,7 @@ def advised(draft: Draft) -> str:
     forced = kind == "tool" and chosen in {tool.name for tool in foreign}
     if forced or (kind == "any" and len(tools) == len(foreign)):
         return f"an advisor is to be asked, and {draft.target.id} may ask none"
-    if _ADVICE in bytes(draft.fields.get("messages", Raw(b""))):
+    if _ADVICE in draft.envelope.body:
         return f"the conversation holds an advisor's words, and {draft.target.id} may ask none"
     return ""
 
@@ -71,6 +72,6 @@ def _asking(raw: Raw, advisor: str) -> Raw:
 
 def violations(envelope: Envelope, model: Model) -> Iterator[Change]:
     """Name what `model` would reject."""
-    for _, tool in tools_of(envelope.fields):
+    for _, tool in tools_of(envelope.fields, _TOOL):
         if tool is not None and tool.type == TOOL and not _may_ask(model, tool):
             yield Change(RULE, RewriteClass.unservable, f"{model.id} may not ask this advisor")

@@ -71,8 +71,7 @@ def compacted(draft: Draft) -> str:
 
 
 def _holds_compaction(envelope: Envelope) -> bool:
-    messages = envelope.fields.get("messages")
-    if messages is None or _BLOCK not in bytes(messages):
+    if _BLOCK not in envelope.body:
         return False
     blocks = (block for turn in envelope.turns for block in read(turn.content, list[_Edit]) or ())
     return any(block.type == "compaction" for block in blocks)

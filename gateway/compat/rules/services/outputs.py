@@ -1,7 +1,8 @@
 """Structured outputs: JSON that follows a schema, and tools whose input does.
 
-The format's older spelling at the top level is moved to where every model takes it. A format cannot be had
-from a model without structured outputs; a strict tool there is a tool whose input may miss its schema.
+The format's older spelling at the top level is deprecated, and where it ends is not said; it is moved to
+where every model takes it, away from the generation that it came with. A format cannot be had from a model
+without structured outputs; a strict tool there is a tool whose input may miss its schema.
 
 What no model takes together with a format (citations) or with an answer of no tokens is named in
 `violations`, because other rules must not bring it about.
@@ -19,6 +20,7 @@ from gateway.compat.rules.tool_versions import Tool, tools_of
 from gateway.core.types import Change, RewriteClass
 
 _CITES = re.compile(rb'"citations"\s*:\s*\{[^{}"]*"enabled"\s*:\s*true')
+_STRICT = (b'"strict"',)
 _FORCING = frozenset({"any", "tool"})
 
 
@@ -39,10 +41,10 @@ def apply_format(draft: Draft) -> Draft:
 
 def apply_strict(draft: Draft) -> Draft:
     """Hold no tool's input to its schema where the target cannot."""
-    tools = tools_of(draft.fields)
-    if not loses(draft.source, draft.target, "structured_outputs") or not any(
-        _strict(tool) for _, tool in tools
-    ):
+    if not loses(draft.source, draft.target, "structured_outputs"):
+        return draft
+    tools = tools_of(draft.fields, _STRICT)
+    if not any(_strict(tool) for _, tool in tools):
         return draft
     draft = draft.put("tools", [_loose(raw) if _strict(tool) else raw for raw, tool in tools])
     sentence = f"{draft.target.id} holds no tool's input to its schema."
@@ -75,14 +77,12 @@ def violations(envelope: Envelope, model: Model) -> Iterator[Change]:
     """Name what `model` would reject."""
     wrong: list[tuple[str, str]] = []
     asked = _format(envelope)
-    if present(envelope.fields.get("output_format")) and "output_format" not in model.features:
-        wrong.append(("output_format", f"{model.id} takes the format in output_config only"))
     if "structured_outputs" not in model.features:
         if asked is not None:
             wrong.append(("structured_output", f"{model.id} follows no schema"))
-        if any(_strict(tool) for _, tool in tools_of(envelope.fields)):
+        if any(_strict(tool) for _, tool in tools_of(envelope.fields, _STRICT)):
             wrong.append(("strict", f"{model.id} knows no strict tools"))
-    if asked is not None and _CITES.search(bytes(envelope.fields.get("messages", Raw(b"")))):
+    if asked is not None and _CITES.search(memoryview(envelope.fields.get("messages", Raw(b"")))):
         wrong.append(("structured_output", "a format and citations exclude each other"))
     if envelope.max_tokens == 0 and (other := _not_with_nothing(envelope)):
         wrong.append(("prewarm", f"max_tokens 0 and {other} exclude each other"))

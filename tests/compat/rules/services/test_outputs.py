@@ -82,7 +82,7 @@ ASKED: Json = {"output_config": {"format": FORMAT}}
     ("model", "fields", "rules"),
     [
         (O45, {"output_format": FORMAT}, []),
-        (O46, {"output_format": FORMAT}, ["output_format"]),
+        (O46, {"output_format": FORMAT}, []),
         (WITHOUT, {**ASKED, "tools": [STRICT]}, ["structured_output", "strict"]),
         (O46, {**ASKED, "tools": [STRICT]}, []),
         (O46, {**ASKED, **CITING}, ["structured_output"]),
