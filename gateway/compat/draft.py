@@ -101,11 +101,10 @@ class Draft:
         if messages is None:
             same = self.fields is self.envelope.fields
             return self.envelope if same else self.envelope.with_fields(self.fields)
-        fields = {**self.fields, "messages": encode([raw for raw, _ in messages])}
+        fields = dict(self.fields)
         if "tools" in fields:
             fields["tools"] = replay.strictly(fields["tools"], (*self.past.edits, *self.edits))
-        turns = tuple(turn for _, turn in messages if turn is not None)
-        return self.envelope.with_fields(fields, turns if len(turns) == len(messages) else ())
+        return self.envelope.with_fields(fields, messages)
 
     def _messages(self) -> list[tuple[Raw, Turn | None]] | None:
         """Return the messages as they stand, and what they are; None where they are as they came."""

@@ -7,7 +7,7 @@ the upstream's to judge, so a value of the wrong type is simply not known (None)
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -143,11 +143,15 @@ class Envelope:
         """
         return _digest(self.fields.get("system", Raw(b"null")), self._first_user_turn)
 
-    def with_fields(self, fields: Mapping[str, Raw], turns: tuple[Turn, ...] | None = None) -> "Envelope":
-        """Return the request with other fields; `turns` are its messages where those are others too."""
-        changed = Envelope(msgspec.json.encode(fields), fields, read(fields.get("model"), str) or "")
-        if turns is not None:
-            vars(changed)["turns"] = turns
+    def with_fields(
+        self, fields: Mapping[str, Raw], messages: Sequence[tuple[Raw, Turn | None]] | None = None
+    ) -> "Envelope":
+        """Return the request with other fields, and with other messages where they are given."""
+        body, fields = _composed(fields, None if messages is None else [raw for raw, _ in messages])
+        changed = Envelope(body, fields, read(fields.get("model"), str) or "")
+        if messages is not None:
+            turns = tuple(turn for _, turn in messages if turn is not None)
+            vars(changed)["turns"] = turns if len(turns) == len(messages) else ()
         elif "turns" in vars(self):
             vars(changed)["turns"] = self.turns
         if "pictures" in vars(self):
@@ -186,6 +190,25 @@ def parse(body: bytes) -> Envelope:
     if len(body) > _MANY_BYTES and _has_too_many(envelope):
         raise BadRequest(f"messages: there may be at most {MAX_MESSAGES} of them")
     return envelope
+
+
+def _composed(fields: Mapping[str, Raw], messages: Sequence[Raw] | None) -> tuple[bytes, Mapping[str, Raw]]:
+    """Return a body and its fields; every value is copied once, from where it stands to where it goes."""
+    pieces: list[bytes | Raw] = []
+    inside: slice | None = None
+    for name, raw in fields.items():
+        pieces += (b"," if pieces else b"{", msgspec.json.encode(name), b":")
+        if messages is None or name != "messages":
+            pieces.append(raw)
+            continue
+        start = sum(len(memoryview(piece)) for piece in pieces)
+        array = [piece for message in messages for piece in (b",", message)]
+        pieces += (b"[", *array[1:], b"]")
+        inside = slice(start, start + 1 + max(1, sum(len(memoryview(piece)) for piece in array)))
+    body = b"".join((*pieces, b"}") if pieces else (b"{}",))
+    if inside is None:
+        return body, fields
+    return body, {**fields, "messages": Raw(memoryview(body)[inside])}
 
 
 def _has_too_many(envelope: Envelope) -> bool:

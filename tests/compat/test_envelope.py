@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Raw
 
-from gateway.compat.envelope import Envelope, parse
+from gateway.compat.envelope import Envelope, Turn, parse
 from gateway.errors import BadRequest
 
 
@@ -224,3 +225,31 @@ def test_any_bytes_are_read_or_refused_and_nothing_else(body: bytes) -> None:
     except BadRequest:
         return
     assert read.body == body
+
+
+# --- with other fields ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+@pytest.mark.parametrize("order", [("model", "messages", "z"), ("messages",), ("z", "model", "messages")])
+def test_other_messages_stand_where_the_old_ones_did_and_are_not_read_again(
+    count: int, order: tuple[str, ...]
+) -> None:
+    texts = {"model": b'"m"', "messages": b"[ ]", "z": b'{"\\u00e9" :1}'}
+    fields = {name: Raw(texts[name]) for name in order}
+    turns = [(Raw(b'{"role": "user"}'), Turn("user")), (Raw(b"{}"), Turn("who"))] * 2
+    changed = Envelope(b"", fields, "m").with_fields(fields, turns[:count])
+    told = b"[" + b",".join(bytes(raw) for raw, _ in turns[:count]) + b"]"
+    pairs = [f'"{name}":'.encode() + (told if name == "messages" else texts[name]) for name in order]
+    assert changed.body == b"{" + b",".join(pairs) + b"}"
+    assert bytes(changed.fields["messages"]) == told
+    assert changed.turns == tuple(turn for _, turn in turns[:count])
+
+
+def test_messages_that_are_none_are_not_known() -> None:
+    fields = {"messages": Raw(b"[7]")}
+    assert Envelope(b"", fields, "").with_fields(fields, [(Raw(b"7"), None)]).turns == ()
+
+
+def test_without_fields_there_is_an_empty_body() -> None:
+    assert Envelope(b"", {}, "").with_fields({}).body == b"{}"
