@@ -113,6 +113,11 @@ class Envelope:
         return read(self.fields.get("messages"), tuple[Turn, ...]) or ()
 
     @cached_property
+    def roles(self) -> frozenset[str]:
+        """Whose turns there are."""
+        return frozenset([turn.role for turn in self.turns])
+
+    @cached_property
     def prefill(self) -> Prefill | None:
         """The beginning of the answer, where the last turn is one.
 
@@ -126,8 +131,9 @@ class Envelope:
     @cached_property
     def continues(self) -> bool:
         """Whether the history holds an assistant turn; a prefill is none."""
-        history = self.turns[: self.prefill.start] if self.prefill else self.turns
-        return any(turn.role == "assistant" for turn in history)
+        if self.prefill is None:
+            return "assistant" in self.roles
+        return any(turn.role == "assistant" for turn in self.turns[: self.prefill.start])
 
     @cached_property
     def opening(self) -> str | None:
@@ -195,20 +201,24 @@ def parse(body: bytes) -> Envelope:
 def _composed(fields: Mapping[str, Raw], messages: Sequence[Raw] | None) -> tuple[bytes, Mapping[str, Raw]]:
     """Return a body and its fields; every value is copied once, from where it stands to where it goes."""
     pieces: list[bytes | Raw] = []
-    inside: slice | None = None
+    place: slice | None = None
     for name, raw in fields.items():
         pieces += (b"," if pieces else b"{", msgspec.json.encode(name), b":")
         if messages is None or name != "messages":
             pieces.append(raw)
             continue
-        start = sum(len(memoryview(piece)) for piece in pieces)
-        array = [piece for message in messages for piece in (b",", message)]
-        pieces += (b"[", *array[1:], b"]")
-        inside = slice(start, start + 1 + max(1, sum(len(memoryview(piece)) for piece in array)))
+        head = pieces
+        pieces = [b"[", *[piece for message in messages for piece in (b",", message)][1:], b"]"]
+        place = slice(len(head), len(head) + len(pieces))
+        pieces = head + pieces
     body = b"".join((*pieces, b"}") if pieces else (b"{}",))
-    if inside is None:
+    if place is None:
         return body, fields
-    return body, {**fields, "messages": Raw(memoryview(body)[inside])}
+    start, behind = (
+        sum(len(memoryview(piece)) for piece in part)
+        for part in (pieces[: place.start], pieces[place.stop :])
+    )
+    return body, {**fields, "messages": Raw(memoryview(body)[start : len(body) - 1 - behind])}
 
 
 def _has_too_many(envelope: Envelope) -> bool:

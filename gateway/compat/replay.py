@@ -193,9 +193,10 @@ def apply(messages: Sequence[Raw], edits: Iterable[Edit], *, first: int = 0) -> 
     by_place = {place: tuple(group) for place, group in groupby(sorted(edits, key=_place), key=_place)}
     result = [edit.message for edit in by_place.get(-1, ()) if isinstance(edit, After)]
     for place, message in enumerate(messages, first):
-        here = by_place.get(place, ())
+        here = by_place.get(place)
         result.append(_edited(message, here) if here else message)
-        result += [edit.message for edit in here if isinstance(edit, After)]
+        if here:
+            result += [edit.message for edit in here if isinstance(edit, After)]
     return result
 
 

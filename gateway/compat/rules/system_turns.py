@@ -152,7 +152,7 @@ def _without_effort(raw: Raw) -> Raw | None:
 
 def has_system_turns(envelope: Envelope) -> bool:
     """Tell whether the conversation holds a turn of role system."""
-    return any(turn.role == "system" for turn in envelope.turns)
+    return "system" in envelope.roles
 
 
 def misplaced(turns: Sequence[Turn]) -> bool:

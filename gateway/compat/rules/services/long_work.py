@@ -71,9 +71,9 @@ def compacted(draft: Draft) -> str:
 
 
 def _holds_compaction(envelope: Envelope) -> bool:
-    if _BLOCK not in envelope.body:
-        return False
-    blocks = (block for turn in envelope.turns for block in read(turn.content, list[_Edit]) or ())
+    answers = [turn.content for turn in envelope.turns if turn.role == "assistant"]
+    held = [content for content in answers if _BLOCK in bytes(content)]
+    blocks = (block for content in held for block in read(content, list[_Edit]) or ())
     return any(block.type == "compaction" for block in blocks)
 
 
