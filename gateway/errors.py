@@ -5,6 +5,7 @@
     ├── Unauthenticated             401  authentication_error
     ├── Forbidden                   403  permission_error
     ├── NotFound                    404  not_found_error
+    │   └── ThreadMoved             404  not_found_error    another arm holds the conversation
     ├── Conflict                    409  conflict_error
     │   └── StaleWrite              409  conflict_error     somebody wrote first
     ├── TooLarge                    413  request_too_large
@@ -21,7 +22,7 @@
 
 Rules: a message is written for the person who receives it (what is wrong, where, what to do) and never holds
 a credential or any text of a prompt; `kind` is the `error.type` of the Messages API's envelope and a closed
-set.
+set, `code` its `error.details.error_code`, where clients act on one.
 """
 
 
@@ -30,6 +31,7 @@ class GatewayError(Exception):
 
     status: int = 500
     kind: str = "api_error"
+    code: str = ""
     retryable: bool = False
 
     def __init__(self, message: str) -> None:
@@ -63,6 +65,12 @@ class NotFound(GatewayError):
 
     status = 404
     kind = "not_found_error"
+
+
+class ThreadMoved(NotFound):
+    """The conversation that the upstream holds is another model's; clients then bring it whole."""
+
+    code = "thread_not_found"
 
 
 class Conflict(GatewayError):

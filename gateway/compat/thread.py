@@ -45,3 +45,22 @@ def id_in(event: SseEvent) -> str:
         return ""
     fields = read(Raw(event.data), Fields) or {}
     return id_of(bytes(fields.get("message", Raw(b"null"))))
+
+
+class _Details(Struct, frozen=True):
+    error_code: str = ""
+
+
+class _Error(Struct, frozen=True):
+    details: _Details | None = None
+
+
+class _Refusal(Struct, frozen=True):
+    error: _Error
+
+
+def is_anothers(body: bytes) -> bool:
+    """Tell whether an error says that the thread belongs to another model or to other options."""
+    refusal = read(Raw(body), _Refusal)
+    details = refusal.error.details if refusal else None
+    return details is not None and details.error_code == "thread_fingerprint_mismatch"

@@ -6,8 +6,6 @@
 from contextlib import suppress
 
 from gateway.compat.request import header
-from gateway.compat.thread import id_in, id_of, leaves_thread
-from gateway.core.sse import SseScanner
 from gateway.core.types import Arm
 from gateway.errors import GatewayError
 from gateway.proxy.account import Record, account
@@ -15,7 +13,8 @@ from gateway.proxy.call import Call, Plane
 from gateway.proxy.forward import Sent, Withdrawn, adapt, forward
 from gateway.proxy.recall import Keep, keeper, recollect
 from gateway.proxy.relay import Seen, refuse, relay
-from gateway.proxy.resolve import Resolved, pin_answer, resolve
+from gateway.proxy.resolve import Resolved, resolve
+from gateway.proxy.threads import follow
 from gateway.proxy.transport import headers as hop
 from gateway.proxy.transport.hangup import HangupGuard
 from gateway.proxy.transport.headers import RawHeaders
@@ -32,7 +31,7 @@ async def handle(call: Call, guard: HangupGuard, plane: Plane) -> None:
         async with guard:
             guard.listen()
             sent = await _ask(record, plane)
-            await _pin(record, plane)
+            await follow(record.call, record.resolved, sent, plane)
             record.seen = Seen()
             await relay(
                 sent, guard.send, disclose(record), plane, seen=record.seen, keep=_keep(record, plane)
@@ -60,16 +59,6 @@ async def _ask(record: Record, plane: Plane) -> Sent:
             record.rewritten = sent.rewrite
             return sent
     raise GatewayError("the migration kept changing while this request was assigned; try again")
-
-
-async def _pin(record: Record, plane: Plane) -> None:
-    """Remember who holds the conversation, before the client learns the name that it goes on from."""
-    resolved, sent = record.resolved, record.sent
-    if resolved is None or sent is None or record.call.counting or not leaves_thread(record.call.envelope):
-        return
-    names = [id_in(event) for event in SseScanner().feed(sent.opening or b"")]
-    message_id = next(filter(None, names), "") or id_of(sent.body or b"")
-    await pin_answer(record.call, resolved, sent.served, message_id, plane)
 
 
 def _keep(record: Record, plane: Plane) -> Keep | None:

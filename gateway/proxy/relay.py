@@ -71,9 +71,10 @@ async def relay_raw(exchange: Exchange, send: Send, ours: RawHeaders) -> None:
 
 async def refuse(error: GatewayError, send: Send, ours: RawHeaders, request_id: str) -> None:
     """Answer with an error of the gateway's own, in the API's envelope."""
+    details = {"details": {"error_code": error.code}} if error.code else {}
     envelope = {
         "type": "error",
-        "error": {"type": error.kind, "message": error.message},
+        "error": {"type": error.kind, "message": error.message, **details},
         "request_id": request_id,
     }
     body = to_json(envelope)

@@ -124,17 +124,6 @@ def _pin_keys(identity: Identity, envelope: Envelope, unit: Unit | None, ledger:
     return (ledger.key(f"c:{unit.value if unit else ''}:{envelope.fingerprint}"),)
 
 
-async def pin_answer(call: Call, resolved: Resolved, arm: Arm, message_id: str, plane: Plane) -> None:
-    """Pin an answer that the upstream holds to the arm that gave it: only that arm can go on from it."""
-    governed = resolved.governed
-    if governed is not None and message_id:
-        ours = arm is resolved.assignment.arm
-        ruleset = resolved.ruleset if ours else governed.ruleset(arm, call.envelope, call.task)
-        pin = Pin(arm, governed.state.run, ruleset)
-        key = plane.ledger.key(f"t:{message_id}")
-        await plane.ledger.note([PinWrite(governed.name, key, pin, plane.pin_ttl_s)], NOTE_S)
-
-
 async def _note(
     governed: Governed, assignment: Assignment, ask: Recall, call: Call, plane: Plane, *, ruleset: str
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.compat.envelope import Envelope, parse
-from gateway.compat.thread import continued, id_in, id_of, leaves_thread
+from gateway.compat.thread import continued, id_in, id_of, is_anothers, leaves_thread
 from gateway.core.sse import SseScanner
 
 
@@ -51,3 +51,23 @@ def test_a_stream_names_its_answer_in_its_first_event() -> None:
         b'event: message_start\ndata: {"message":{"id":"msg_1"}}\n\nevent: message_start\ndata: {}\n\n'
     )
     assert [id_in(event) for event in SseScanner().feed(stream)] == ["", "msg_1", ""]
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        ({"details": {"error_code": "thread_fingerprint_mismatch"}}, True),
+        ({"details": {"error_code": "thread_not_found"}}, False),
+        ({"details": None}, False),
+        ({"details": 5}, False),
+        ({}, False),
+        (None, False),
+    ],
+)
+def test_an_error_may_say_that_the_thread_is_another_model_s(error: Any, expected: bool) -> None:
+    assert is_anothers(json.dumps({"type": "error", "error": error}).encode()) is expected
+
+
+def test_what_is_no_error_says_nothing() -> None:
+    assert not is_anothers(b"")
+    assert not is_anothers(b'{"id":"msg_1"}')

@@ -24,7 +24,7 @@ from tests.support.plane import (
     message,
     streaming,
 )
-from tests.support.scripted import Request, answer, replying
+from tests.support.scripted import Request, Script, answer, replying
 
 FINE = replying(answer(message()))
 TWENTY = replace(ON_CANDIDATE, weight=20_000)
@@ -46,10 +46,10 @@ def state(weight: int, **fields: Any) -> MigrationState:
 HELD: dict[str, Any] = {"thread": {"type": "create"}}
 
 
-def next_of(message_id: str, **fields: Any) -> bytes:
+def next_of(message_id: str, model: str = O45, **fields: Any) -> bytes:
     """Return the next turn of a thread."""
     thread = {"type": "continue", "previous_message_id": message_id}
-    return body(text="and?", thread=thread, **fields)
+    return body(model, "and?", thread=thread, **fields)
 
 
 def naming(request: Request, writer: asyncio.StreamWriter) -> Awaitable[None]:
@@ -111,6 +111,55 @@ async def test_a_thread_is_found_by_another_process() -> None:
 async def test_once_the_migration_is_completed_an_unknown_thread_is_the_candidates() -> None:
     async with in_front_of(FINE, replace(ON_CANDIDATE, phase=Phase.completed)) as process:
         assert await ask(process, next_of("msg_9"), x_gateway_unit=ALICE) == ("candidate", "bucket")
+
+
+MISMATCH = json.dumps(
+    {"type": "error", "error": {"type": "x", "details": {"error_code": "thread_fingerprint_mismatch"}}}
+).encode()
+
+
+def holding(*models: str) -> Script:
+    """Answer new threads, and go on from those that one of these models began."""
+
+    async def script(request: Request, writer: asyncio.StreamWriter) -> None:
+        asked = json.loads(request.body)
+        refuses = asked["thread"]["type"] == "continue" and asked["model"] not in models
+        writer.write(answer(MISMATCH, status="400 X") if refuses else answer(message()))
+
+    return script
+
+
+async def test_a_thread_that_a_withdrawn_arm_holds_is_not_known_any_more() -> None:
+    killed = replace(ON_CANDIDATE, phase=Phase.rolled_back, reason="emergency", version=9, evicted_run=1)
+    async with in_front_of(holding(O46)) as process:
+        assert (await ask(process, body(**HELD)))[0] == "candidate"
+        process.obey(killed)
+        heard = await process.post(next_of("msg_1"))
+        assert (heard.status, heard.json["error"]["type"]) == (404, "not_found_error")
+        assert heard.json["error"]["details"] == {"error_code": "thread_not_found"}
+        assert (heard.headers["x-gateway-arm"], heard.headers["x-gateway-reason"]) == ("control", "killed")
+        assert process.outcomes() == {"candidate candidate ok": 1, "control control client_error": 1}
+        assert process.asked == [O46, O45]
+        assert (await process.post(body(**HELD))).status == 200
+
+
+async def test_what_the_holder_of_a_thread_says_reaches_the_client() -> None:
+    async with in_front_of(holding()) as process:
+        await ask(process, body(**HELD))
+        heard = await process.post(next_of("msg_1"))
+        assert (heard.status, heard.body) == (400, MISMATCH)
+        assert process.asked == [O46, O46], "and nobody else is asked"
+        heard = await process.post(next_of("msg_1", "claude-from-elsewhere"))
+        assert (heard.status, heard.body) == (400, MISMATCH)
+
+
+@pytest.mark.parametrize("code", ["thread_not_found", "thread_already_continued", None])
+async def test_any_other_refusal_of_a_turn_reaches_the_client(code: str | None) -> None:
+    refusal = json.dumps({"type": "error", "error": {"type": "x", "details": {"error_code": code}}}).encode()
+    async with in_front_of(replying(answer(refusal, status="404 X"))) as process:
+        heard = await process.post(next_of("msg_7"))
+        assert (heard.status, heard.body) == (404, refusal)
+        assert len(process.asked) == 1
 
 
 # --- requests that are served as they were asked for --------------------------------------------------------
