@@ -27,6 +27,7 @@ from gateway.control.auth import Gatekeeper, Role, Token, local_token
 from gateway.control.catalogue import CatalogueCheck
 from gateway.control.loop import Controller, CountsFlusher, LocalBreaker, run_every
 from gateway.control.service import ControlService
+from gateway.control.vendor import list_models
 from gateway.core.gates import Window
 from gateway.core.spec import MigrationSpec
 from gateway.core.types import Arm
@@ -45,7 +46,6 @@ from gateway.store.notebook import Notebook
 from gateway.store.replica import Replica
 from gateway.store.snapshot import Snapshot
 from gateway.tasks import Clock, SystemClock, Tasks
-from gateway.vendor import list_models
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

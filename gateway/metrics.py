@@ -65,6 +65,7 @@ class Metrics:
         self._drifting: set[tuple[str, str]] = set()
         """Model and field of the differences that are shown."""
         self._make_request_series()
+        self._make_compat_series()
         self._make_rollout_series()
         self._make_catalogue_series()
         self._begin()
@@ -101,20 +102,28 @@ class Metrics:
             **m,
             cause=frozenset(FallbackCause),
         )
-        self._retries = page.counter(
-            "retries_total", "Candidates asked again: a forced tool call did not come.", **m
-        )
-        rule = {"rule": RULES, "class": frozenset(RewriteClass)}
-        self._rewrites = page.counter("rewrites_total", "Changes so that a model accepts it.", **m, **rule)
-        self._unservable = page.counter("unservable_total", "Requests kept on control.", **m, rule=RULES)
         self._assignments = page.counter(
             "assignments_total", "Why requests got their arm.", **m, reason=frozenset(Reason)
         )
-        self._batch_items = page.counter(
-            "batch_items_total", "Items of batches, assigned and as their results say.", **arm, result=ITEMS
-        )
         self._in_flight = page.gauge("in_flight", "Requests being served.", "livesum")
         self._streams = page.gauge("streams", "Answers being streamed.", "livesum")
+
+    def _make_compat_series(self) -> None:
+        page = self._page
+        m = {"migration": self._names}
+        rule = {"rule": RULES, "class": frozenset(RewriteClass)}
+        self._rewrites = page.counter("rewrites_total", "Changes so that a model accepts it.", **m, **rule)
+        self._unservable = page.counter("unservable_total", "Requests kept on control.", **m, rule=RULES)
+        self._retries = page.counter(
+            "retries_total", "Candidates asked again: a forced tool call did not come.", **m
+        )
+        self._batch_items = page.counter(
+            "batch_items_total",
+            "Items of batches, assigned and as their results say.",
+            **m,
+            arm=ARMS,
+            result=ITEMS,
+        )
 
     def _make_rollout_series(self) -> None:
         page = self._page

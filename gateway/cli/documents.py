@@ -14,14 +14,15 @@ from typing import Annotated
 
 import typer
 
-from gateway import vendor
 from gateway.cli import view
 from gateway.compat import prompts
 from gateway.compat.catalog import Catalogue, Model
 from gateway.compat.drift import compare
 from gateway.compat.envelope import parse
+from gateway.compat.explain import matrix
 from gateway.compat.prompts import PromptVariant
 from gateway.config import load, warnings
+from gateway.control.vendor import list_models as list_live
 from gateway.core.address import shown
 from gateway.core.types import parse_json, to_json
 from gateway.errors import ConfigError, NotFound
@@ -166,7 +167,7 @@ def sync_models(config: ConfigFile = None, as_json: AsJson = False) -> None:
         raise ConfigError("the upstream lists its models for a key: set GATEWAY_UPSTREAM_API_KEY")
     documents = load(settings.config)
     url = settings.upstream_url or documents.upstream_url
-    live = asyncio.run(vendor.list_models(url, settings.upstream_api_key.get_secret_value()))
+    live = asyncio.run(list_live(url, settings.upstream_api_key.get_secret_value()))
     drifts = compare(documents.catalogue, live)
     if as_json:
         counts = {"catalogue": len(documents.catalogue.models), "listed": len(live)}
@@ -179,6 +180,15 @@ def sync_models(config: ConfigFile = None, as_json: AsJson = False) -> None:
             view.console().print(view.drifts_table(drifts))
     if drifts:
         raise typer.Exit(1)
+
+
+@models.command("matrix")
+def write_matrix(config: ConfigFile = None) -> None:
+    """Write docs/compatibility.md: what becomes of every feature between every two models.
+
+    `make docs` does it for the catalogue that is shipped; the rules and the catalogue are all it depends on.
+    """
+    typer.echo(matrix.document(_catalogue(config).models), nl=False)
 
 
 def _facts(model: Model) -> Iterator[tuple[str, str]]:

@@ -29,9 +29,9 @@ OWNERS: Mapping[str, tuple[str, ...]] = {
     "fastapi": ("gateway/control/api.py", "gateway/app.py", "gateway/simulator/app.py"),
     "httptools": ("gateway/proxy/transport/wire.py", "gateway/cli/edge.py"),
     "httpx2": (
-        "gateway/vendor.py",
         "gateway/evals/*",
         "gateway/control/notify.py",
+        "gateway/control/vendor.py",
         "gateway/cli/*",
         "gateway/demo/*",
     ),

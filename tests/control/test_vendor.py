@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
+from gateway.control.vendor import MAX_PAGE_BYTES, list_models
 from gateway.errors import ConnectFailed, GatewayError, Unauthenticated, UpstreamError, UpstreamTimeout
-from gateway.vendor import MAX_PAGE_BYTES, list_models
 from tests.support.rows import CATALOGUE
 from tests.support.scripted import Request, answer, replying, scripted_upstream, silent
 from tests.support.upstream import Upstream, running_simulator
