@@ -17,7 +17,7 @@ from msgspec import Raw
 
 from gateway.compat.address import answer_digests, echo, raw_blocks
 from gateway.compat.answer.plan import AnswerPlan
-from gateway.compat.answer.shape import kind_of, text_of
+from gateway.compat.answer.shape import kind_of, note_text, text_of
 from gateway.compat.envelope import THINKING_BLOCKS, Envelope, Fields, Turn, encode, read
 from gateway.compat.replay import After, Edit, Insert, Note, Replace, Results
 
@@ -136,7 +136,7 @@ def _comes_back(
     """
     ours = [raw for raw in said if kind_of(raw) not in THINKING_BLOCKS] if plan.hides_thinking else list(said)
     kinds = [kind_of(raw) for raw in ours]
-    if len(ours) != len(shown):
+    if len(ours) != len(shown) or (plan.shows_notes and any(note_text(raw) for raw in said)):
         return False
     if any(at != place for place, (at, _) in enumerate(hidden)) and (
         plan.prefill or ("text", "text") in pairwise(kinds)

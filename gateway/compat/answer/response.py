@@ -15,6 +15,7 @@ from msgspec import Raw
 from gateway.compat.answer.kept import Kept, keep
 from gateway.compat.answer.plan import AnswerPlan
 from gateway.compat.answer.shape import (
+    CALLS,
     OWN_ENDS,
     is_object,
     kind_of,
@@ -60,8 +61,9 @@ def _shown(content: Sequence[Raw], plan: AnswerPlan, message: Fields, stop: str)
     blocks = list(content)
     if plan.forced is not None and plan.forced.wrapped:
         blocks, wrapped = _wrapped(blocks, plan, message, stop)
-    elif plan.forced is not None and any(kind_of(raw) == "tool_use" for raw in blocks):
-        blocks = [raw for raw in blocks if kind_of(raw) != "text"]
+    elif plan.forced is not None:
+        call = next((at for at, raw in enumerate(blocks) if kind_of(raw) in CALLS), 0)
+        blocks = [raw for raw in blocks[:call] if kind_of(raw) != "text"] + blocks[call:]
     if plan.prefill and (first := _first_text(blocks)) is not None:
         blocks[first] = _continuation(blocks[first], plan)
     shown = [_thought(raw, plan) for raw in blocks]

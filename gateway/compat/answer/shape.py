@@ -19,6 +19,9 @@ CLASSIC: Mapping[str, str] = {
 OWN_ENDS = frozenset({"end_turn", "stop_sequence", "tool_use"})
 """Stop reasons of an answer that the model itself brought to an end."""
 
+CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
+"""Blocks that call a tool."""
+
 _FOREIGN = re.compile(r"[^A-Za-z0-9_-]")
 
 

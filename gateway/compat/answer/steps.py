@@ -8,7 +8,7 @@ from typing import Protocol
 
 from gateway.compat.answer.events import ENDS, OF_BLOCKS, edited, kind, part, read_data, with_part
 from gateway.compat.answer.plan import AnswerPlan
-from gateway.compat.answer.shape import kind_of, made_up_call, note_text, renamed, told_as
+from gateway.compat.answer.shape import CALLS, kind_of, made_up_call, note_text, renamed, told_as
 from gateway.compat.answer.text import TextRestorer
 from gateway.compat.envelope import THINKING_BLOCKS, Fields, encode, read, whole_number
 from gateway.core.sse import SseEvent
@@ -28,34 +28,34 @@ class Step(Protocol):
         """Return what is held: no more content comes."""
 
 
-class OnlyTheCall:
-    """Takes the text away from an answer that holds a forced call.
+class TextBeforeCall:
+    """Takes away what an answer says before a forced call.
 
     From the first text on everything waits until a call shows that it was only said before it.
     """
 
-    settled = False
-
     def __init__(self) -> None:
         self._held: list[tuple[SseEvent, bool]] = []
         """Events since the first text; whether they are of a text."""
-        self._called = False
         self._in_text = False
+        self._called = False
+
+    @property
+    def settled(self) -> bool:
+        return self._called
 
     def take(self, event: SseEvent) -> list[SseEvent]:
         if event.name in ENDS:
             return [*self.flush(), event]
-        if event.name not in OF_BLOCKS:
+        if self._called or event.name not in OF_BLOCKS:
             return [event]
         if event.name == "content_block_start":
             begun = kind(event)
-            self._in_text = begun == "text"
-            if begun == "tool_use" and not self._called:
+            if begun in CALLS:
                 self._called = True
                 held, self._held = self._held, []
                 return [*(one for one, of_text in held if not of_text), event]
-        if self._called:
-            return [] if self._in_text else [event]
+            self._in_text = begun == "text"
         if self._held or self._in_text:
             self._held.append((event, self._in_text))
             return []

@@ -19,8 +19,8 @@ from gateway.compat.answer.steps import (
     MadeUpCall,
     Message,
     Numbers,
-    OnlyTheCall,
     Step,
+    TextBeforeCall,
 )
 from gateway.core.sse import SseEvent, SseScanner
 
@@ -89,7 +89,7 @@ def _steps(plan: AnswerPlan) -> tuple[Step, ...]:
     if call is not None:
         steps.append(call)
     elif plan.forced is not None:
-        steps.append(OnlyTheCall())
+        steps.append(TextBeforeCall())
     if plan.prefill:
         steps.append(FirstText(plan))
     if plan.hides_thinking or plan.shows_notes:

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Raw
 
 from gateway.compat.answer.plan import AnswerPlan
-from gateway.compat.answer.shape import OWN_ENDS, is_object, text_of
+from gateway.compat.answer.shape import CALLS, OWN_ENDS, is_object, text_of
 from gateway.compat.envelope import Block, Fields, read
 from gateway.core.sse import SseEvent
 
@@ -81,7 +81,7 @@ def _judge(plan: AnswerPlan, raw: Raw) -> Verdict:
     forced, block = plan.forced, read(raw, _Call)
     if forced is None or block is None:
         return "open"
-    if block.type == "tool_use":
+    if block.type in CALLS:
         return "called" if forced.tool in ("", block.name) else "missing"
     if forced.wrapped and block.type in ("text", "text_delta"):
         said = read(raw, Block)
