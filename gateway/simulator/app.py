@@ -6,7 +6,7 @@ model's pace, spoilt on the way if a fault says so.
 
 `x-simulator-fault: kind=cut` strikes the one request that carries it (name a `model` in it, and a rescue by
 another model is spared); `x-simulator-prefill: repeat | spaced | fenced | continue` settles for one request
-what `Switches.prefill_reply` settles for all.
+what `Switches.prefill_reply` settles for all, `x-simulator-switches: name=value, name=value` any switch.
 
 `speed` divides the models' own latencies; 0 means no waiting at all.
 """
@@ -22,14 +22,14 @@ from gateway.simulator.batches import Batch, Batches
 from gateway.simulator.exchange import Disconnected, Exchange, Receive, Scope, Send
 from gateway.simulator.faults import Fault, FaultPlan
 from gateway.simulator.journal import Entry, Journal
-from gateway.simulator.messages import Head, Messages, suffer
+from gateway.simulator.messages import Messages, suffer
 from gateway.simulator.resources import MAX_FILE_BYTES, Files, model_object, page, rfc3339
-from gateway.simulator.rules.case import ApiError, Json, Switches, check_head, read_body
+from gateway.simulator.rules.case import ApiError, Head, Json, account_of, check_head, is_offered, read_body
+from gateway.simulator.rules.switches import Switches
 from gateway.tasks import Clock
 
 MAX_BATCH_BYTES = 256 * 1024 * 1024
 FILE_CHUNK_BYTES = 64 * 1024
-ORGANISATION = "00000000-0000-4000-8000-000000000001"
 
 RATE_LIMITS = {"requests": 4000, "input-tokens": 2_000_000, "output-tokens": 400_000, "tokens": 2_400_000}
 
@@ -82,7 +82,7 @@ class Simulator:
         self._catalogue = catalogue
         self._clock = clock
         self._switches = switches
-        self._messages = Messages(catalogue, self.plan, clock, switches, speed=speed, refusals=refusals)
+        self._messages = Messages(catalogue, self.plan, clock, speed=speed, refusals=refusals)
         self._batches = Batches()
         self._files = Files()
         self._admin = Admin(self.plan, self.journal, partial(self._check_fault, catalogue))
@@ -113,6 +113,7 @@ class Simulator:
             (name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]
         ]
         exchange = Exchange(scope, receive, send, entry)
+        exchange.null_details = self._switches.null_details
         self._name(exchange, at)
         try:
             await self._route(exchange)
@@ -134,7 +135,8 @@ class Simulator:
         if int(at) >= self._limits_until:
             self._limits_until = int(at) + 1
             self._limits = list(_limit_headers(int(at) + 60))
-        exchange.standard = [(b"request-id", exchange.request_id.encode()), *self._limits]
+        organisation = (b"anthropic-organization-id", account_of(exchange.header).encode())
+        exchange.standard = [(b"request-id", exchange.request_id.encode()), organisation, *self._limits]
 
     async def _route(self, exchange: Exchange) -> None:
         if exchange.path.startswith(PREFIX):
@@ -143,7 +145,7 @@ class Simulator:
         handler = self._handler(exchange.method, exchange.path.split("/")[1:])
         if handler is None:
             raise ApiError(404, f"no such endpoint: {exchange.method} {exchange.path}")
-        head = Head(*check_head(exchange.header, self._switches))
+        head = check_head(exchange.header, self._switches)
         if handler not in (self._messages.create, self._messages.count):
             await suffer(exchange, self.plan.draw(exchange.path, frozenset()), "")
         await handler(exchange, head)
@@ -179,15 +181,14 @@ class Simulator:
     # --- models and files -----------------------------------------------------------------------------------
 
     async def _list_models(self, exchange: Exchange, head: Head) -> None:
-        hidden = not self._switches.verified_organisation
-        models = [row for row in self._catalogue.models if not (row.verified_orgs_only and hidden)]
-        await exchange.answer_json(page([model_object(row) for row in models], exchange.query))
+        models = [row for row in self._catalogue.models if is_offered(row, self._switches)]
+        await exchange.answer_json(page([model_object(row, head.betas) for row in models], exchange.query))
 
     async def _one_model(self, model_id: str, exchange: Exchange, head: Head) -> None:
         model = self._catalogue.find(model_id)
-        if model is None or (model.verified_orgs_only and not self._switches.verified_organisation):
+        if model is None or not is_offered(model, self._switches):
             raise ApiError(404, f"model: {model_id}")
-        await exchange.answer_json(model_object(model))
+        await exchange.answer_json(model_object(model, head.betas))
 
     async def _all_files(self, exchange: Exchange, head: Head) -> None:
         if exchange.method == "GET":
@@ -253,7 +254,6 @@ def _host(exchange: Exchange) -> str:
 
 
 def _limit_headers(reset_at: int) -> Iterable[tuple[bytes, bytes]]:
-    yield b"anthropic-organization-id", ORGANISATION.encode()
     for name, limit in RATE_LIMITS.items():
         prefix = f"anthropic-ratelimit-{name}-".encode()
         yield prefix + b"limit", str(limit).encode()

@@ -47,6 +47,8 @@ class Exchange:
         self.standard: list[tuple[bytes, bytes]] = []
         """Headers of every answer."""
         self.request_id = ""
+        self.null_details = False
+        """Whether errors without details say so."""
         self._receive = receive
         self._send = send
         self._server = getattr(send, "__self__", None)
@@ -87,7 +89,8 @@ class Exchange:
             await self.answer_json(self.envelope(error), error.status, error.headers)
 
     def envelope(self, error: ApiError) -> Json:
-        return {"type": "error", "error": error.error, "request_id": self.request_id}
+        told = {"details": None, **error.error} if self.null_details else error.error
+        return {"type": "error", "error": told, "request_id": self.request_id}
 
     async def start(
         self, status: int, content_type: str, headers: Headers = (), *, length: int | None = None

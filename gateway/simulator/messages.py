@@ -1,52 +1,59 @@
 """POST /v1/messages and count_tokens: judge a request, then answer it, or fail at it if a fault says so.
 
+A model that declines may be followed by another (`fallbacks`); then a token is looked at, or given
+(`credits`), and a thread goes on (`threads`).
+
 Faults that keep a request from being looked at strike once its model is known and before the rules; those
 that spoil an answer need one, so a request that breaks a rule gets its 400 whatever faults there are.
 """
 
 import hashlib
 import math
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import get_args
 
 from gateway.compat.catalog import Catalogue
 from gateway.core.types import to_json
 from gateway.errors import ConfigError
+from gateway.simulator import credits
 from gateway.simulator.exchange import Exchange
+from gateway.simulator.fallbacks import Attempt, Stickiness, chain, hands_over, joined
 from gateway.simulator.faults import Fault, FaultPlan, Strike, parse_fault
-from gateway.simulator.replies import events
-from gateway.simulator.replies.compose import EMPTY, Reply, compose, refusal
+from gateway.simulator.replies import events, refusals
+from gateway.simulator.replies.cache import PromptCache, PromptUse, scope_of
+from gateway.simulator.replies.compose import compose
+from gateway.simulator.replies.intent import tool_line
 from gateway.simulator.replies.profiles import Profile, profile_of
-from gateway.simulator.replies.tokens import PromptCache, PromptUse, count_prompt
+from gateway.simulator.replies.reply import EMPTY, Reply
+from gateway.simulator.replies.tokens import count_prompt
+from gateway.simulator.rules.bindings.shown import shown_body
 from gateway.simulator.rules.case import (
     MAX_BODY_BYTES,
     ApiError,
     Case,
-    Habit,
+    Head,
     Json,
-    Switches,
+    end_user_of,
     find_model,
     read_body,
     whole_numbers,
 )
 from gateway.simulator.rules.judge import check
+from gateway.simulator.rules.switches import Habit, read_switches
+from gateway.simulator.rules.turns import blocks_of
 from gateway.simulator.threads import Threads
 from gateway.tasks import Clock
 
+MAX_LINES = 10_000
 SPOILT_AFTER_DELTAS = 3
 """How much of a stream arrives before it fails."""
 
 FAULT_HEADER = "x-simulator-fault"
 PREFILL_HEADER = "x-simulator-prefill"
+SWITCHES_HEADER = "x-simulator-switches"
 EVENT_STREAM = "text/event-stream; charset=utf-8"
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """What the headers said that concerns the rules."""
-
-    version: str
-    betas: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +72,10 @@ class Answer:
     reply: Reply
     use: PromptUse
     message_id: str
+    opened: Case | None = None
+    """The request as it was when the answer began, if another model ended it."""
+    declined: int = 0
+    """How many models had declined before the first word."""
 
     @property
     def message(self) -> Json:
@@ -79,7 +90,6 @@ class Messages:
         catalogue: Catalogue,
         plan: FaultPlan,
         clock: Clock,
-        switches: Switches,
         *,
         speed: float,
         refusals: float,
@@ -87,36 +97,39 @@ class Messages:
         self._catalogue = catalogue
         self._plan = plan
         self._clock = clock
-        self._switches = switches
         self._latency_factor = 1 / speed if speed > 0 else 0.0
         self._refusals = refusals
         self._cache = PromptCache()
         self._threads = Threads()
+        self._sticky = Stickiness()
+        self._lines = ToolLines()
         self._profiles: dict[str, Profile] = {model.id: profile_of(model) for model in catalogue.models}
         self._answers = 0
 
     async def create(self, exchange: Exchange, head: Head) -> None:
         """Answer POST /v1/messages."""
         body, strike = await self._open(exchange)
-        now = self._clock.now()
-        case = self._case(self._threads.whole(body, head.betas, now), head)
-        answer = self._answer(case, strike, _habit(exchange))
-        self._threads.keep(case, answer.reply, answer.message_id, now)
-        pace = self._pace(answer.case, strike)
-        send = _stream if body.get("stream") else _whole
-        await send(exchange, answer, pace, strike.kind)
+        now, head = self._clock.now(), _switched(exchange, head)
+        with self._threads.held(body, head, now) as whole:
+            case = self._case(whole, head)
+            answer = self._answer(case, strike, _habit(exchange), now)
+            self._threads.keep(case, answer.reply, answer.message_id, now)
+            pace = self._pace(answer, strike)
+            send = _stream if body.get("stream") else _whole
+            await send(exchange, answer, pace, strike.kind)
 
     async def count(self, exchange: Exchange, head: Head) -> None:
         """Answer POST /v1/messages/count_tokens: the same rules, and the prompt's tokens."""
         body, _ = await self._open(exchange)
-        case = self._case(body, head, counting=True)
-        await exchange.answer_json({"input_tokens": check(case, lambda: count_prompt(body, case.model))})
+        case = self._case(body, _switched(exchange, head), counting=True)
+        await exchange.answer_json({"input_tokens": check(case, lambda: _tokens(case))})
 
     def batched(self, params: Json, head: Head) -> Json:
         """The message for one item of a batch; raises ApiError."""
         if params.get("stream"):
             raise ApiError(400, "stream: streaming is not supported in batches")
-        return self._answer(self._case(params, head, batched=True), Strike(), None).message
+        case = self._case(params, head, batched=True)
+        return self._answer(case, Strike(), None, self._clock.now()).message
 
     async def _open(self, exchange: Exchange) -> tuple[Json, Strike]:
         """Read the body and let what goes wrong before the rules go wrong."""
@@ -132,34 +145,114 @@ class Messages:
         return body, strike
 
     def _case(self, body: Json, head: Head, *, counting: bool = False, batched: bool = False) -> Case:
-        model = find_model(body, self._catalogue, self._switches)
-        return Case(whole_numbers(body), model, head.version, head.betas, self._switches, counting, batched)
+        switches = head.switches
+        return Case(
+            whole_numbers(body),
+            find_model(body, self._catalogue, switches),
+            head.version,
+            head.betas,
+            switches,
+            counting,
+            batched,
+            account=head.account,
+            end_user=end_user_of(body, head.profile, switches),
+            catalogue=self._catalogue,
+        )
 
-    def _answer(self, case: Case, strike: Strike, habit: Habit | None) -> Answer:
-        tokens = check(case, lambda: count_prompt(case.body, case.model))
-        use = self._cache.use(case.body, case.model, self._clock.now())
+    def _answer(self, case: Case, strike: Strike, habit: Habit | None, now: float) -> Answer:
+        tokens = check(case, lambda: _tokens(case))
         self._answers += 1
-        digest = hashlib.sha256(f"{self._answers} {self._clock.now()}".encode()).hexdigest()
-        if strike.kind == "empty":
-            reply = EMPTY
-        elif strike.kind == "refusal":
-            reply = refusal(digest.encode())
-        else:
-            reply = compose(
-                case,
-                self._profiles[case.model.id],
-                prompt_tokens=tokens,
-                habit=habit or self._switches.prefill_reply,
-                refusal_scale=self._refusals,
-            )
-        return Answer(case, reply, use, f"msg_01{digest[:22]}")
+        digest = hashlib.sha256(f"{self._answers} {now}".encode()).hexdigest()
+        message_id = f"msg_01{digest[:22]}"
+        if strike.kind in ("empty", "refusal"):
+            reply = EMPTY if strike.kind == "empty" else refusals.refusal(case, digest.encode())
+            reply = credits.redeemed(case, credits.offered(case, reply, now), now)
+            return Answer(case, reply, self._use(case, now), message_id)
+        attempts = self._attempts(case, tokens, habit, now)
+        last, first = attempts[-1], attempts[0]
+        reply = last.reply
+        if case.body.get("fallbacks") is not None:
+            reply = joined(case.body["model"], attempts, started_at=case.model.id)
+        reply = credits.redeemed(case, credits.offered(last.case, reply, now), now)
+        said_before = any(one.reply.content for one in attempts[:-1])
+        opened = first.case if said_before else None
+        declined = 0 if said_before else len(attempts) - 1
+        return Answer(last.case, reply, last.use, message_id, opened, declined)
 
-    def _pace(self, case: Case, strike: Strike) -> Pace:
-        profile, factor = self._profiles[case.model.id], self._latency_factor
+    def _attempts(self, case: Case, tokens: int, habit: Habit | None, now: float) -> list[Attempt]:
+        """The answers of one model after the other, up to one that does not decline."""
+        line = [case]
+        if case.body.get("fallbacks") is not None:
+            line += chain(case)
+            stays = self._sticky.served_by(case, now)
+            line = next((line[n:] for n, one in enumerate(line) if one.model.id == stays), line)
+        attempts: list[Attempt] = []
+        for one in line:
+            prompt = tokens if one is case else _tokens(one)
+            use = self._use(one, now)
+            attempts.append(Attempt(one, self._compose(one, prompt, habit), use))
+            if not hands_over(one, attempts[-1].reply):
+                break
+        if attempts[-1].case is not case and attempts[-1].reply.stop_reason != "refusal":
+            self._sticky.keep(case, attempts[-1].case.model.id, now)
+        return attempts
+
+    def _compose(self, case: Case, tokens: int, habit: Habit | None) -> Reply:
+        return compose(
+            case,
+            self._profiles[case.model.id],
+            prompt_tokens=tokens,
+            habit=habit or case.switches.prefill_reply,
+            refusal_scale=self._refusals,
+            obeys=self._lines.obeyed(case),
+        )
+
+    def _use(self, case: Case, now: float) -> PromptUse:
+        wait_s = self._profiles[case.model.id].first_token_ms * self._latency_factor / 1000
+        return self._cache.use(shown_body(case), case.model, now, scope=scope_of(case), readable_in_s=wait_s)
+
+    def _pace(self, answer: Answer, strike: Strike) -> Pace:
+        profile, factor = self._profiles[answer.case.model.id], self._latency_factor
+        waits = 1 + answer.declined
         return Pace(
-            (profile.first_token_ms * factor + strike.first_token_ms) / 1000,
+            (profile.first_token_ms * factor * waits + strike.first_token_ms) / 1000,
             (profile.per_token_ms * factor + strike.per_token_ms) / 1000,
         )
+
+
+class ToolLines:
+    """How often the models were told in words to call a tool (`Switches.obeys_tool_line`)."""
+
+    def __init__(self) -> None:
+        self._told: OrderedDict[str, int] = OrderedDict()
+
+    def obeyed(self, case: Case) -> bool:
+        """Whether a model heeds what it is told this time."""
+        switch = case.switches.obeys_tool_line
+        if switch != "second":
+            return switch == "always"
+        if not tool_line(case):
+            return True
+        asked = [blocks_of(message)[:1] for message in case.messages if message["role"] == "user"]
+        key = hashlib.sha256(to_json([case.account, case.model.id, asked])).hexdigest()
+        times = self._told[key] = self._told.get(key, 0) + 1
+        self._told.move_to_end(key)
+        if len(self._told) > MAX_LINES:
+            self._told.popitem(last=False)
+        return times % 2 == 0
+
+
+def _tokens(case: Case) -> int:
+    return count_prompt(shown_body(case), case.model)
+
+
+def _switched(exchange: Exchange, head: Head) -> Head:
+    """The head with the switches that the request brings along."""
+    spec = exchange.header.get(SWITCHES_HEADER)
+    try:
+        return replace(head, switches=read_switches(spec, head.switches)) if spec else head
+    except ConfigError as error:
+        raise ApiError(400, error.message) from error
 
 
 async def suffer(exchange: Exchange, strike: Strike, requested: str) -> None:
@@ -206,7 +299,7 @@ async def _stream(exchange: Exchange, answer: Answer, pace: Pace, fault: str) ->
         await exchange.write(_error_event(exchange), last=True)
         return
     deltas = 0
-    for step in events.stream(answer.case, answer.reply, answer.message_id, answer.use):
+    for step in _events(answer):
         if deltas == SPOILT_AFTER_DELTAS or step.name == "message_delta":
             if fault == "stream_error":
                 await exchange.write(_error_event(exchange), last=True)
@@ -217,6 +310,10 @@ async def _stream(exchange: Exchange, answer: Answer, pace: Pace, fault: str) ->
         await exchange.write(step.data)
         deltas += step.name == "content_block_delta"
     await exchange.write(b"", last=True)
+
+
+def _events(answer: Answer) -> Iterator[events.Step]:
+    return events.stream(answer.case, answer.reply, answer.message_id, answer.use, opened=answer.opened)
 
 
 def _error_event(exchange: Exchange) -> bytes:

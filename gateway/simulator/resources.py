@@ -15,6 +15,7 @@ from urllib.parse import parse_qs
 
 from gateway.compat.catalog import EFFORTS, Catalogue, Model
 from gateway.simulator.rules.case import ApiError, Json
+from gateway.simulator.rules.options import FALLBACK_BETA, FALLBACKS
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
 MAX_STORED_BYTES = 256 * 1024 * 1024
@@ -57,8 +58,18 @@ def model_objects(catalogue: Catalogue) -> list[Json]:
     return [model_object(model) for model in catalogue.models]
 
 
-def model_object(model: Model) -> Json:
-    """One row; where the catalogue does not know, every current model is taken to be able."""
+def model_object(model: Model, betas: frozenset[str] = frozenset()) -> Json:
+    """One row; where the catalogue does not know, every current model is taken to be able.
+
+    Those who ask for fallbacks are told whom the model hands over to.
+    """
+    shown = _model_object(model)
+    if any(beta.startswith(FALLBACK_BETA) for beta in betas):
+        shown["allowed_fallback_models"] = list(FALLBACKS.get(model.id, ()))
+    return shown
+
+
+def _model_object(model: Model) -> Json:
     life = model.lifecycle
     dated = _DATED.search(model.id)
     created = date(*(int(part) for part in dated.groups())) if dated else date(1970, 1, 1)

@@ -15,7 +15,7 @@ from anthropic import Anthropic, AsyncAnthropic
 from gateway.errors import ConfigError
 from gateway.simulator.app import build_simulator
 from gateway.simulator.faults import Fault
-from gateway.simulator.rules.case import Switches
+from gateway.simulator.rules.switches import Switches
 from tests.support.clock import ManualClock
 from tests.support.judged import catalogue
 from tests.support.upstream import Upstream, running_simulator

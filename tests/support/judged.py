@@ -6,8 +6,9 @@ from typing import Any
 
 from gateway.compat.catalog import Catalogue
 from gateway.simulator.replies.tokens import count_prompt
-from gateway.simulator.rules.case import ApiError, Case, Switches, find_model, whole_numbers
+from gateway.simulator.rules.case import ApiError, Case, find_model, whole_numbers
 from gateway.simulator.rules.judge import check
+from gateway.simulator.rules.switches import Switches
 from tests.support.upstream import shipped_catalogue
 
 VERSION = "2023-06-01"
@@ -29,13 +30,26 @@ def case_of(
     counting: bool = False,
     batched: bool = False,
     without: str = "",
+    account: str = "",
+    end_user: str = "",
 ) -> Case:
     """A request as the rules see it; `max_tokens` and one message are filled in unless they are `without`."""
     body = {"max_tokens": 1024, "messages": [HELLO]} | body
     body.pop(without, None)
     switches = switches or Switches()
     model = find_model(body, catalogue(), switches)
-    return Case(whole_numbers(body), model, version, frozenset(betas), switches, counting, batched)
+    return Case(
+        whole_numbers(body),
+        model,
+        version,
+        frozenset(betas),
+        switches,
+        counting,
+        batched,
+        account=account,
+        end_user=end_user,
+        catalogue=catalogue(),
+    )
 
 
 def verdict(body: dict[str, Any], **given: Any) -> str:

@@ -29,7 +29,7 @@ from gateway.compat.catalog import Catalogue
 from gateway.config import load_catalogue
 from gateway.simulator.app import Simulator, build_simulator
 from gateway.simulator.faults import parse_fault
-from gateway.simulator.rules.case import Switches
+from gateway.simulator.rules.switches import Switches
 from gateway.tasks import Clock, SystemClock
 
 CATALOGUE_FILE = Path(__file__).parents[2] / "config" / "models.yaml"

@@ -1,14 +1,15 @@
 """What a simulated model answers: deterministic from the conversation, the model and the limits of the
 request.
 
-In this order: a refusal, if the conversation's digest falls into the model's refusal rate; thinking, where
-it is on; then tool calls, or a JSON document, or the rest of a text that was begun, or prose (`intent` says
-which). Everything counts toward `max_tokens` and the context window, thinking first, and is cut where they
-end. Stop sequences cut text.
+In this order: a refusal, if the conversation's digest falls into the model's refusal rate or its last turn
+says so (`refusals`); a summary, where one is due; thinking, where it is on; then what the server does by
+itself (`server_tools`), tool calls, or a JSON document, or the rest of a text that was begun, or prose
+(`intent` says which).
 
 A prefill is continued the way models do natively: the answer is the rest and does not say the prefill
 again. A model that is *told* to begin with certain characters either says them again (`repeat`, or `spaced`
-with a line break before them) or goes on after them (`continue`); see `Switches.prefill_reply`.
+with a line break before them) or goes on after them (`continue`); see `Switches.prefill_reply`. "redact your
+thinking" makes thinking come redacted.
 """
 
 import hashlib
@@ -16,71 +17,71 @@ import re
 from dataclasses import dataclass, field
 
 from gateway.core.types import to_json
-from gateway.simulator.replies import intent
+from gateway.simulator.replies import intent, refusals, server_tools
 from gateway.simulator.replies.beginnings import complete
-from gateway.simulator.replies.documents import fields_wanted, pick, sample, wanted_schema, words
+from gateway.simulator.replies.documents import fields_wanted, sample, wanted_schema, words
 from gateway.simulator.replies.profiles import EFFORT_FACTOR, Profile
-from gateway.simulator.replies.tokens import count_text, cut_text
-from gateway.simulator.rules.case import Case, Habit, Json
+from gateway.simulator.replies.reply import Draft, Reply
+from gateway.simulator.rules.bindings.stamps import digest
+from gateway.simulator.rules.case import Case, Json
 from gateway.simulator.rules.conversation import is_prefill, prefill_text
-from gateway.simulator.rules.signatures import conversation_digest, mint
+from gateway.simulator.rules.switches import Habit
 
-REFUSAL_CATEGORIES = ("cyber", "bio", "frontier_llm", "general_harms", None)
-CALL_TOKENS = 12
-"""What a tool call costs beside its name and input."""
+COMPACTS_FROM = 150_000
+"""Prompt tokens at which a conversation is summarised, unless the request says otherwise."""
+WORDS_BEFORE_DECLINING = 8
 
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """One answer, before it is written as JSON or as a stream."""
-
-    content: list[Json]
-    stop_reason: str
-    output_tokens: int
-    thinking_tokens: int = 0
-    stop_sequence: str | None = None
-    stop_details: Json | None = None
-
-
-EMPTY = Reply([], "end_turn", 1)
-"""A model that has nothing to say."""
+_REDACT = re.compile(r"\bredact your thinking\b", re.IGNORECASE)
 
 
 def compose(
-    case: Case, profile: Profile, *, prompt_tokens: int, habit: Habit | None, refusal_scale: float = 1.0
+    case: Case,
+    profile: Profile,
+    *,
+    prompt_tokens: int,
+    habit: Habit | None = None,
+    refusal_scale: float = 1.0,
+    obeys: bool = True,
 ) -> Reply:
-    """Answer a request that the rules accepted."""
+    """Answer a request that the rules accepted; `obeys`: as it is told in words about calling tools."""
     seed = intent.conversation_seed(case)
     own = hashlib.sha256(case.model.id.encode() + seed).digest()
     if int.from_bytes(own[:4], "big") < profile.refusal_rate * refusal_scale * 2**32:
-        return refusal(own)
-    draft = _Draft(case, prompt_tokens)
-    calls = [] if is_prefill(case) and not case.forces_tool else intent.tool_calls(case, seed)
-    if _thinks_now(case):
-        draft.think(_thinking_tokens(case, profile, own), own)
-    elif case.thinking_type == "between_tools" and calls and intent.between_calls(case):
-        draft.note(own)
-    for number, (name, arguments) in enumerate(calls):
-        draft.call(name, arguments, hashlib.sha256(own + bytes([number])).hexdigest())
+        return refusals.refusal(case, own)
+    told = refusals.told(intent.last_text(case), case.model.id)
+    if told and not told[1]:
+        return refusals.declined(told[0])
+    draft = Draft(case, prompt_tokens)
+    if _summarises(case, prompt_tokens, draft, own):
+        return draft.finished("compaction")
+    calls = [] if is_prefill(case) and not case.forces_tool else intent.tool_calls(case, seed, obeys=obeys)
+    _think(case, profile, draft, own, calls=bool(calls))
+    if told:
+        draft.say(_prose(own, WORDS_BEFORE_DECLINING))
+        _call(case, draft, own, calls[:1])
+        return refusals.declined(told[0], draft.finished("refusal"))
+    if _pauses(case, draft, seed):
+        return draft.finished("pause_turn")
+    _call(case, draft, own, calls)
     if not calls:
         draft.say(_text(case, profile, seed, own, habit))
-    return draft.finished(calls=bool(calls))
+    return draft.finished("tool_use" if calls else "end_turn")
 
 
-def refusal(seed: bytes) -> Reply:
-    """A decline before the first token."""
-    category = pick(seed + b"refusal", REFUSAL_CATEGORIES)
-    details = {
-        "type": "refusal",
-        "category": category,
-        "explanation": "This request was declined by the simulator.",
-    }
-    return Reply([], "refusal", 1, stop_details=details)
+# --- before the words ---------------------------------------------------------------------------------------
 
 
-def _thinks_now(case: Case) -> bool:
+def _think(case: Case, profile: Profile, draft: Draft, own: bytes, *, calls: bool) -> None:
+    thinking: Json = case.body.get("thinking") or {}
+    display = thinking.get("display") or case.model.thinking.display_default
     # The reference knows one exception: a forced call of Haiku 5.5 comes without thinking.
-    return case.thinks and not (case.forces_tool and case.model.line == "haiku")
+    if case.thinks and not (case.forces_tool and case.model.line == "haiku"):
+        tokens = _thinking_tokens(case, profile, own)
+        text = _prose(own + b"thinking", max(4, tokens // 4)) if display == "summarized" else ""
+        draft.think(tokens, text, redacted=_REDACT.search(intent.last_text(case)) is not None)
+    noted = case.thinking_type == "between_tools" and intent.between_calls(case)
+    if calls and (noted or display == "updates"):
+        draft.note(_prose(own + b"note", 8))
 
 
 def _thinking_tokens(case: Case, profile: Profile, seed: bytes) -> int:
@@ -89,81 +90,47 @@ def _thinking_tokens(case: Case, profile: Profile, seed: bytes) -> int:
     return min(wanted, int(thinking.get("budget_tokens", wanted)))
 
 
-class _Draft:
-    """An answer while it is written: its blocks, and how many tokens are left for it."""
+def _call(case: Case, draft: Draft, own: bytes, calls: list[tuple[str, Json]]) -> None:
+    if calls and case.switches.speaks_before_calls and not case.forces_tool:
+        draft.say(f"Let me use {calls[0][0]} for that.")
+    for number, (name, arguments) in enumerate(calls):
+        seed = hashlib.sha256(own + bytes([number])).hexdigest()
+        draft.call(name, arguments, seed, toolset=intent.toolset_of(case, name))
 
-    def __init__(self, case: Case, prompt_tokens: int) -> None:
-        self._case = case
-        asked: int = case.body.get("max_tokens", 0)
-        window = max(0, case.model.context_tokens - prompt_tokens)
-        self._room = min(asked, window)
-        self._limit = "max_tokens" if asked <= window else "model_context_window_exceeded"
-        self._content: list[Json] = []
-        self._spent = self._thought = 0
-        self._full = self._room == 0
-        self._stop_sequence: str | None = None
 
-    def think(self, tokens: int, seed: bytes) -> None:
-        """Think; the text is a summary, or empty when it is not to be shown."""
-        if self._full:
-            return
-        display = (self._case.body.get("thinking") or {}).get(
-            "display"
-        ) or self._case.model.thinking.display_default
-        text = "" if display == "omitted" else _prose(seed + b"thinking", max(4, tokens // 4))
-        spent = self._spend(tokens)
-        self._thought += spent
-        self._thinking_block(cut_text(text, spent, self._case.model))
+def _pauses(case: Case, draft: Draft, seed: bytes) -> bool:
+    """Do what a server's tool does; say whether the turn stops behind it."""
+    if server_tools.resumes(case):
+        return False
+    text = intent.last_text(case)
+    if name := server_tools.tool_asked_for(case, text):
+        draft.usage |= server_tools.usage_of(name)
+        for block in server_tools.round_of(name, seed):
+            draft.add(block)
+    return name is not None and server_tools.PAUSE.search(text) is not None
 
-    def note(self, seed: bytes) -> None:
-        """A progress note between two tool calls; it comes as thinking, with its text."""
-        text = _prose(seed + b"note", 8)
-        if not self._full:
-            self._spend(count_text(text, self._case.model))
-            self._thinking_block(text)
 
-    def call(self, name: str, arguments: Json, digest: str) -> None:
-        """Call a tool; without room for the whole input there is none in it."""
-        if self._full:
-            return
-        tokens = CALL_TOKENS + count_text(name + to_json(arguments).decode(), self._case.model)
-        whole = self._spend(tokens) == tokens
-        block = {"type": "tool_use", "id": f"toolu_01{digest[:22]}", "name": name}
-        self._content.append({**block, "input": arguments if whole else {}})
+def _summarises(case: Case, prompt_tokens: int, draft: Draft, own: bytes) -> bool:
+    """Sum the conversation up where it is asked for or due; say whether that is the whole answer."""
+    summary = _prose(own + b"summary", 20)
+    if case.body.get("compaction"):
+        block: Json = {"type": "compaction", "content": summary, "encrypted_content": None}
+        block["tool_changes"] = []
+        draft.add({**block, "signature": compaction_seal(summary)})
+        return True
+    edits: list[Json] = (case.body.get("context_management") or {}).get("edits") or []
+    if edits:
+        draft.beside["context_management"] = {"applied_edits": []}
+    edit = next((edit for edit in edits if edit["type"] == "compact_20260112"), None)
+    if edit is None or prompt_tokens < (edit.get("trigger") or {}).get("value", COMPACTS_FROM):
+        return False
+    draft.add({"type": "compaction", "content": summary, "encrypted_content": None})
+    return bool(edit.get("pause_after_compaction"))
 
-    def say(self, text: str) -> None:
-        """Say something, as far as stop sequences and room allow."""
-        if self._full:
-            return
-        stops: list[str] = self._case.body.get("stop_sequences") or []
-        found = min(((text.index(stop), stop) for stop in stops if stop in text), default=None)
-        model = self._case.model
-        if found and count_text(text[: found[0]], model) <= self._room - self._spent:
-            text, self._stop_sequence = text[: found[0]], found[1]
-        spent = self._spend(count_text(text, model))
-        if shown := cut_text(text, spent, model):
-            self._content.append({"type": "text", "text": shown})
 
-    def finished(self, *, calls: bool) -> Reply:
-        stop = "tool_use" if calls else "stop_sequence" if self._stop_sequence is not None else "end_turn"
-        return Reply(
-            self._content,
-            self._limit if self._full else stop,
-            self._spent,
-            self._thought,
-            None if self._full else self._stop_sequence,
-        )
-
-    def _spend(self, tokens: int) -> int:
-        """Take tokens out of the room; what was left when it ran out."""
-        spent = min(tokens, self._room - self._spent)
-        self._spent += spent
-        self._full = spent < tokens
-        return spent
-
-    def _thinking_block(self, text: str) -> None:
-        signature = mint(self._case.model.id, text, conversation_digest(self._case.body))
-        self._content.append({"type": "thinking", "thinking": text, "signature": signature})
+def compaction_seal(summary: str) -> str:
+    """The signature of a summary."""
+    return digest(f"compaction {summary}".encode())
 
 
 # --- words --------------------------------------------------------------------------------------------------

@@ -2,8 +2,8 @@
 
 A stream is `message_start`, `ping`, the blocks, `message_delta`, `message_stop`. Blocks open as empty shells
 and fill up by deltas: text in pieces of a few words, tool input as fragments of JSON, thinking as text (none
-when it is not shown) and one signature. Counts in `message_delta` are totals; the input side is said twice,
-as the API does.
+when it is not shown) and one signature; blocks that the server made come whole. Counts in `message_delta` are
+totals; the input side is said twice, as the API does.
 """
 
 import re
@@ -11,14 +11,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gateway.core.types import to_json
-from gateway.simulator.replies.compose import Reply
-from gateway.simulator.replies.tokens import PromptUse
+from gateway.simulator.replies.cache import PromptUse
+from gateway.simulator.replies.reply import Reply
+from gateway.simulator.replies.tokens import count_text
+from gateway.simulator.rules.bindings.checks import CONTROLS_BETA, inspect
 from gateway.simulator.rules.case import Case, Json
-from gateway.simulator.rules.signatures import CONTROLS_BETA
+from gateway.simulator.rules.options import takes_priority
 
 _PIECE = re.compile(r"\S+\s*|\s+")
 WORDS_PER_DELTA = 4
 CHARACTERS_PER_FRAGMENT = 24
+ESTIMATES_BETA = "thinking-token-count-2026-05-13"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +42,18 @@ def message(case: Case, reply: Reply, message_id: str, use: PromptUse) -> Json:
         "stop_reason": reply.stop_reason,
         "stop_sequence": reply.stop_sequence,
         "stop_details": reply.stop_details,
+        **reply.beside,
         "usage": {**use.as_json(), **_spent(reply), **_terms(case)},
     }
 
 
-def stream(case: Case, reply: Reply, message_id: str, use: PromptUse) -> Iterator[Step]:
-    """The answer as events."""
+def stream(
+    case: Case, reply: Reply, message_id: str, use: PromptUse, *, opened: Case | None = None
+) -> Iterator[Step]:
+    """The answer as events; `opened`: the request as it was when the answer began, if another model ended
+    it."""
     start = {
-        **_shell(case, message_id),
+        **_shell(opened or case, message_id),
         "content": [],
         "stop_reason": None,
         "stop_sequence": None,
@@ -55,7 +62,8 @@ def stream(case: Case, reply: Reply, message_id: str, use: PromptUse) -> Iterato
     }
     yield Step("message_start", event("message_start", {"message": start}))
     yield Step("ping", event("ping", {}))
-    blocks = [list(_block_events(index, block)) for index, block in enumerate(reply.content)]
+    counts = ESTIMATES_BETA in case.betas
+    blocks = [list(_block_events(index, block, case, counts)) for index, block in enumerate(reply.content)]
     pieces = sum(len(block) - 2 for block in blocks)
     share, rest = divmod(reply.output_tokens, max(1, pieces))
     for block in blocks:
@@ -63,11 +71,19 @@ def stream(case: Case, reply: Reply, message_id: str, use: PromptUse) -> Iterato
             is_delta = name == "content_block_delta"
             yield Step(name, event(name, fields), (share + (rest > 0)) if is_delta else 0)
             rest -= is_delta
+    yield Step("message_delta", event("message_delta", _end(case, reply, use, moved=opened is not None)))
+    yield Step("message_stop", event("message_stop", {}))
+
+
+def _end(case: Case, reply: Reply, use: PromptUse, *, moved: bool) -> Json:
+    """What `message_delta` says."""
     delta: Json = {"stop_reason": reply.stop_reason, "stop_sequence": reply.stop_sequence}
     delta["stop_details"] = reply.stop_details
     usage = {key: count for key, count in use.as_json().items() if key != "cache_creation"} | _spent(reply)
-    yield Step("message_delta", event("message_delta", {"delta": delta, "usage": usage}))
-    yield Step("message_stop", event("message_stop", {}))
+    end: Json = {"delta": delta, "usage": usage, **reply.beside}
+    if moved and CONTROLS_BETA in case.betas:
+        end["input_transformations"] = inspect(case).transformations
+    return end
 
 
 def event(name: str, fields: Json) -> bytes:
@@ -77,8 +93,9 @@ def event(name: str, fields: Json) -> bytes:
 
 def _shell(case: Case, message_id: str) -> Json:
     shell: Json = {"id": message_id, "type": "message", "role": "assistant", "model": case.model.id}
-    if CONTROLS_BETA in case.betas:
-        shell["input_transformations"] = []
+    silent = case.batched and not case.switches.batches_tell_transformations
+    if CONTROLS_BETA in case.betas and not silent:
+        shell["input_transformations"] = inspect(case).transformations
     return shell
 
 
@@ -86,20 +103,26 @@ def _spent(reply: Reply) -> Json:
     return {
         "output_tokens": reply.output_tokens,
         "output_tokens_details": {"thinking_tokens": reply.thinking_tokens},
+        **reply.usage,
     }
 
 
 def _terms(case: Case) -> Json:
+    tier = "priority" if takes_priority(case) else "standard"
+    # A model that does not mind being asked for a fast mode that it does not have answers as ever.
+    speed = case.body.get("speed") if case.model.fast_mode in ("beta", "yes") else "standard"
     return {
-        "service_tier": "batch" if case.batched else "standard",
+        "service_tier": "batch" if case.batched else tier,
         "inference_geo": case.body.get("inference_geo") or "global",
-        **({"speed": case.body["speed"]} if case.body.get("speed") else {}),
+        **({"speed": speed} if case.body.get("speed") else {}),
     }
 
 
-def _block_events(index: int, block: Json) -> Iterator[tuple[str, Json]]:
+def _block_events(index: int, block: Json, case: Case, counts: bool) -> Iterator[tuple[str, Json]]:
     yield "content_block_start", {"index": index, "content_block": _empty(block)}
     for delta in _deltas(block):
+        if counts and delta["type"] == "thinking_delta":
+            delta["estimated_tokens"] = count_text(delta["thinking"], case.model)
         yield "content_block_delta", {"index": index, "delta": delta}
     yield "content_block_stop", {"index": index}
 
@@ -110,8 +133,12 @@ def _empty(block: Json) -> Json:
             return {"type": "text", "text": ""}
         case "thinking":
             return {"type": "thinking", "thinking": "", "signature": ""}
-        case _:
+        case "tool_use" | "server_tool_use":
             return {**block, "input": {}}
+        case "compaction":
+            return {**block, "content": None}
+        case _:
+            return block
 
 
 def _deltas(block: Json) -> Iterator[Json]:
@@ -121,7 +148,9 @@ def _deltas(block: Json) -> Iterator[Json]:
         case "thinking":
             yield from ({"type": "thinking_delta", "thinking": piece} for piece in _pieces(block["thinking"]))
             yield {"type": "signature_delta", "signature": block["signature"]}
-        case _:
+        case "compaction":
+            yield {"type": "compaction_delta", "content": block["content"]}
+        case "tool_use" | "server_tool_use":
             text = to_json(block["input"]).decode()
             yield {"type": "input_json_delta", "partial_json": ""}
             for start in range(0, len(text), CHARACTERS_PER_FRAGMENT):

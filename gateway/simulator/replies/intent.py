@@ -2,14 +2,18 @@
 
 It understands a few things, always in the same way:
 
-- **Tools.** With `tool_choice` any or tool it calls. Otherwise it calls when the last turn says so ("use
-the tool", "call get_weather", "invoke the search tool"); the tool that is named, else the first. A request
-with two or more tools of the client's is an agent's: it makes one to three rounds of calls per question, as
-the question's digest says, then answers. "in parallel" makes two calls at once, unless parallel use is
-switched off. - **JSON.** "reply with JSON", "answer with one JSON object only" and the like, in the last
-turn or the system prompt, get a JSON object with the fields that the prompt names. - **A beginning.**
-"begin your reply with ..." or "your reply has already begun with ...", and the characters in quotes,
-backticks, a fence or a tag.
+- **Tools.** With `tool_choice` any or tool it calls. Otherwise it calls when the last turn says so ("use the
+  tool", "call get_weather", "invoke the search tool"); the tool that is named, else the first. A request with
+  two or more tools of the client's is an agent's: it makes one to three rounds of calls per question, as the
+  question's digest says, then answers. "in parallel" makes two calls at once, unless parallel use is switched
+  off. Tools that were removed in the conversation are not called, those that were added are.
+- **A tool line.** What stands behind the question (a system message, or a last text block of its own) and
+  speaks of calling a tool decides alone: the model calls what the line names, or the first tool, or nothing,
+  as `Switches.obeys_tool_line` says.
+- **JSON.** "reply with JSON", "answer with one JSON object only" and the like, in the last turn or the system
+  prompt, get a JSON object with the fields that the prompt names.
+- **A beginning.** "begin your reply with ..." or "your reply has already begun with ...", and the characters
+  in quotes, backticks, a fence or a tag.
 
 Only text of the last turn counts (and of a system message behind it), so an old instruction is not followed
 again.
@@ -23,7 +27,7 @@ from typing import Any
 from gateway.core.types import parse_json, to_json
 from gateway.simulator.replies.documents import sample
 from gateway.simulator.rules.case import Case, Json
-from gateway.simulator.rules.conversation import blocks_of
+from gateway.simulator.rules.turns import blocks_of
 
 TYPED_TOOL_INPUTS: dict[str, Json] = {
     "bash": {"command": "ls -la"},
@@ -32,6 +36,9 @@ TYPED_TOOL_INPUTS: dict[str, Json] = {
     "memory": {"command": "view", "path": "/memories"},
 }
 """What is sent to tools whose schema the vendor defines, by the beginning of their type."""
+
+TOOLSETS: dict[str, str] = {"computer_toolset_20260801": "computer", "browser_toolset_20260801": "browser"}
+"""Toolsets by the family that their calls and results name."""
 
 _VERB = r"\b(?:use|call|invoke)s?\b"
 _USE_A_TOOL = re.compile(_VERB + r"[^.\n]{0,80}\btools?\b", re.IGNORECASE)
@@ -47,6 +54,8 @@ _GIVEN = re.compile(
     r"|`(?P<tick>[^`\n]+)`",
     re.DOTALL,
 )
+_CALLING = re.compile(r"\b(?:us(?:e|es|ing)|call(?:s|ed|ing)?|invok(?:e|es|ing))\b", re.IGNORECASE)
+_TOOL_OR_CALL = re.compile(r"\btools?\b|\bcall(?:ing)?\b", re.IGNORECASE)
 _NEAR = 400
 """How many characters may stand between the verb and what it is about."""
 
@@ -113,15 +122,19 @@ def _literal(quoted: str | None) -> str:
         return quoted[1:-1]
 
 
-def tool_calls(case: Case, seed: bytes) -> list[tuple[str, Json]]:
+def tool_calls(case: Case, seed: bytes, *, obeys: bool = True) -> list[tuple[str, Json]]:
     """The tools to call now, with their inputs; none when the model answers in text."""
-    tools = [tool for tool in case.body.get("tools") or [] if "name" in tool and _is_clients(tool)]
+    tools = [tool for tool in offered(case) if _is_clients(tool)]
     choice: Json = case.body.get("tool_choice") or {"type": "auto"}
     if not tools or choice["type"] == "none":
         return []
     if choice["type"] == "tool":
         tools = [tool for tool in tools if tool["name"] == choice["name"]]
     named = _named(case, tools)
+    if (line := tool_line(case)) and not case.forces_tool:
+        if not obeys:
+            return []
+        named = _mentioned(line, tools) or tools[:1]
     if not case.forces_tool and not named and not _asked(case, tools, seed):
         return []
     parallel = "in parallel" in last_text(case).lower() and not choice.get("disable_parallel_tool_use")
@@ -132,6 +145,67 @@ def tool_calls(case: Case, seed: bytes) -> list[tuple[str, Json]]:
     return [(tool["name"], _input(tool, seed + bytes([n]))) for n in range(count) for tool in chosen[:1]]
 
 
+def offered(case: Case) -> list[Json]:
+    """The tools that have a name, as the conversation left them; of a toolset, its screenshot."""
+    tools: dict[str, Json] = {}
+    for tool in case.body.get("tools") or []:
+        family = TOOLSETS.get(str(tool.get("type")))
+        if family:
+            tools[family] = {"name": "screenshot", "type": tool["type"], "toolset": family}
+        elif "name" in tool:
+            tools[tool["name"]] = tool
+    known = dict(tools)
+    for message in case.messages:
+        for block in blocks_of(message) if message["role"] == "system" else ():
+            _change(block, tools, known)
+    return list(tools.values())
+
+
+def _change(block: Json, tools: dict[str, Json], known: dict[str, Json]) -> None:
+    """Do to `tools` what a block says; `known` are all that were ever defined."""
+    given = block.get("tool")
+    if not isinstance(given, dict):
+        return
+    definition = given.get("definition")
+    name = str((definition or given).get("name"))
+    if block["type"] == "tool_removal":
+        tools.pop(name, None)
+    elif block["type"] == "tool_addition":
+        if isinstance(definition, dict):
+            known[name] = definition
+        if name in known:
+            tools[name] = known[name]
+
+
+def toolset_of(case: Case, name: str) -> str | None:
+    """The family of a toolset's member."""
+    families = (tool["toolset"] for tool in offered(case) if tool["name"] == name and "toolset" in tool)
+    return next(families, None)
+
+
+def tool_line(case: Case) -> str:
+    """What stands behind the question and speaks of calling a tool; empty when nothing does."""
+    lines: list[str] = []
+    for message in reversed(case.messages):
+        texts = [block["text"] for block in blocks_of(message) if block["type"] == "text"]
+        if message["role"] == "user":
+            lines += texts[-1:] if len(blocks_of(message)) > 1 else []
+            break
+        if message["role"] == "system":
+            lines += texts
+    line = "\n".join(lines)
+    return line if _CALLING.search(line) and _TOOL_OR_CALL.search(line) else ""
+
+
+def _mentioned(line: str, tools: list[Json]) -> list[Json]:
+    """The tools that a line names, in the order in which it does."""
+    places = {
+        tool["name"]: re.search(rf"(?<![\w-]){re.escape(tool['name'])}(?![\w-])", line) for tool in tools
+    }
+    found = [(place.start(), tool) for tool in tools if (place := places[tool["name"]])]
+    return [tool for _, tool in sorted(found, key=lambda item: item[0])]
+
+
 def between_calls(case: Case) -> bool:
     """Whether the last turn brings the result of a tool."""
     return any(block["type"] == "tool_result" for block in blocks_of(case.messages[-1]))
@@ -139,7 +213,11 @@ def between_calls(case: Case) -> bool:
 
 def _is_clients(tool: Json) -> bool:
     kind = tool.get("type", "custom")
-    return kind == "custom" or any(str(kind).startswith(prefix) for prefix in TYPED_TOOL_INPUTS)
+    return (
+        kind in (None, "custom")
+        or "toolset" in tool
+        or any(str(kind).startswith(prefix) for prefix in TYPED_TOOL_INPUTS)
+    )
 
 
 def _is_agents(tools: list[Json]) -> bool:
@@ -169,6 +247,8 @@ def _asked(case: Case, tools: list[Json], seed: bytes) -> bool:
 
 def _input(tool: Json, seed: bytes) -> Json:
     kind = str(tool.get("type", "custom"))
+    if "toolset" in tool:
+        return {}
     for prefix, given in TYPED_TOOL_INPUTS.items():
         if kind.startswith(prefix):
             return given

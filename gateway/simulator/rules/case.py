@@ -11,17 +11,20 @@ What the model accepts comes after that (`judge`). A retirement date that has pa
 row's status does, so that a rehearsal gives the same answer on every day.
 """
 
+import hashlib
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from gateway.compat.catalog import Catalogue, Model
 from gateway.core.types import parse_json
+from gateway.simulator.rules.lineup import MYTHOS_PREVIEW
+from gateway.simulator.rules.switches import Switches
+
+T = TypeVar("T")
 
 Json = dict[str, Any]
-Habit = Literal["repeat", "spaced", "fenced", "continue"]
-"""What a model does with the characters that it is told to begin with."""
 
 EXTRA = "Extra inputs are not permitted"
 
@@ -82,6 +85,7 @@ class ApiError(Exception):
         message: str,
         *,
         error_code: str | None = None,
+        details: Mapping[str, Any] | None = None,
         headers: tuple[tuple[str, str], ...] = (),
     ) -> None:
         super().__init__(message)
@@ -89,35 +93,28 @@ class ApiError(Exception):
         self.kind = KIND_BY_STATUS.get(status, "api_error")
         self.message = message
         self.error_code = error_code
+        self.details = {"error_code": error_code, **(details or {})} if error_code else None
         self.headers = headers
 
     @property
     def error(self) -> Json:
         """The `error` object of the envelope."""
         error: Json = {"type": self.kind, "message": self.message}
-        if self.error_code:
-            error["details"] = {"error_code": self.error_code}
+        if self.details:
+            error["details"] = self.details
         return error
 
 
-@dataclass(frozen=True, slots=True)
-class Switches:
-    """What the vendor's account or an open question of the reference decides, not the request."""
+class Coded(str):
+    """The message of a broken rule that has an error code of its own."""
 
-    known_betas_only: bool = True
-    """Off: any `anthropic-beta` value passes."""
-    strict_roles: bool = False
-    """On: two turns of one role in a row are a 400; off: they are merged."""
-    data_retention: bool = True
-    """Off: Fable and Mythos refuse the organisation."""
-    verified_organisation: bool = True
-    """Off: models for verified organisations do not exist."""
-    recent_account: bool = False
-    """On: the account is newer than 2026-08-31, and the models that check a conversation's history do so."""
-    list_all: bool = False
-    """On: an error message names every rule that is broken, one per line, instead of the first."""
-    prefill_reply: Habit | None = None
-    """How a model answers when told which characters to begin with; None: each model has its habit."""
+    error_code: str
+
+    def __new__(cls, message: str, error_code: str) -> "Coded":
+        """A message that carries its code."""
+        coded = super().__new__(cls, message)
+        coded.error_code = error_code
+        return coded
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +130,21 @@ class Case:
     """count_tokens: nothing is generated, so `max_tokens` may be missing."""
     batched: bool = False
     """The params of one batch item."""
+    account: str = ""
+    """The organisation that asks."""
+    end_user: str = ""
+    """On whose behalf it asks, where that is said."""
+    catalogue: Catalogue | None = None
+    """Where the other models that a request may name are looked up."""
+    memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What was worked out about it, once."""
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """What `make` says, asked for only once."""
+        if name not in self.memo:
+            self.memo[name] = make()
+        found: T = self.memo[name]
+        return found
 
     @property
     def messages(self) -> list[Json]:
@@ -177,8 +189,35 @@ Rule = Callable[[Case], Iterator[str]]
 """Yields the message of each 400 that a request deserves; nothing when it deserves none."""
 
 
-def check_head(header: Mapping[str, str], switches: Switches) -> tuple[str, frozenset[str]]:
-    """Return the API version and the betas of a request, or raise what its headers lack (steps 1 to 3)."""
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the headers said that concerns the rules."""
+
+    version: str
+    betas: frozenset[str]
+    account: str = ""
+    profile: str = ""
+    """The end user's profile."""
+    switches: Switches = field(default_factory=Switches)
+
+
+def account_of(header: Mapping[str, str]) -> str:
+    """The organisation of a credential: each key has its own."""
+    key = header.get("x-api-key") or header.get("authorization", "").partition(" ")[2]
+    digest = hashlib.sha256(key.strip().encode()).hexdigest()
+    return f"{digest[:8]}-{digest[8:12]}-4{digest[13:16]}-8{digest[17:20]}-{digest[20:32]}"
+
+
+def end_user_of(body: Json, profile: str, switches: Switches) -> str:
+    """On whose behalf a request is made, as far as blocks are bound to it."""
+    if switches.end_user == "profile":
+        return profile
+    metadata = body.get("metadata")
+    return str(metadata.get("user_id") or "") if isinstance(metadata, dict) else ""
+
+
+def check_head(header: Mapping[str, str], switches: Switches) -> Head:
+    """Return what the headers say, or raise what they lack (steps 1 to 3)."""
     if not header.get("x-api-key") and not header.get("authorization", "").lower().startswith("bearer "):
         raise ApiError(401, "x-api-key header is required")
     version = header.get("anthropic-version", "")
@@ -190,7 +229,8 @@ def check_head(header: Mapping[str, str], switches: Switches) -> tuple[str, froz
     unknown = sorted(betas - BETAS)
     if unknown and switches.known_betas_only:
         raise ApiError(400, f"Unexpected value(s) `{'`, `'.join(unknown)}` for the `anthropic-beta` header.")
-    return version, betas
+    profile = header.get("anthropic-user-profile-id", "")
+    return Head(version, betas, account_of(header), profile, switches)
 
 
 def read_body(data: bytes, encoding: str, *, limit: int = MAX_BODY_BYTES) -> Json:
@@ -213,10 +253,15 @@ def find_model(body: Json, catalogue: Catalogue, switches: Switches) -> Model:
     if not isinstance(requested, str):
         raise ApiError(400, "model: Input should be a valid string")
     model = catalogue.find(requested)
-    hidden = model is not None and model.verified_orgs_only and not switches.verified_organisation
-    if model is None or model.lifecycle.status == "retired" or hidden:
+    if model is None or model.lifecycle.status == "retired" or not is_offered(model, switches):
         raise ApiError(404, f"model: {requested}")
     return model
+
+
+def is_offered(model: Model, switches: Switches) -> bool:
+    """Whether the organisation may know of a model."""
+    gone = switches.preview_retired and model.id == MYTHOS_PREVIEW
+    return not gone and (switches.verified_organisation or not model.verified_orgs_only)
 
 
 def whole_numbers(body: Json) -> Json:

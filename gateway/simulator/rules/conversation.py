@@ -12,8 +12,10 @@ from collections.abc import Iterator, Mapping
 from itertools import takewhile
 from typing import Any
 
+from gateway.simulator.rules.bindings.checks import broken_signatures, open_rounds_keep_their_thinking
 from gateway.simulator.rules.case import EXTRA, SAMPLING_FREE_VERSION, Case, Json, Rule
-from gateway.simulator.rules.signatures import broken_signatures
+from gateway.simulator.rules.turns import CLEAR_AT_BETAS, PER_MESSAGE_EFFORT_BETAS, blocks_of
+from gateway.simulator.rules.turns import RULES as TURNS
 
 ROLES = ("user", "assistant", "system")
 
@@ -48,29 +50,13 @@ ONLY_IN: Mapping[str, str] = {
     "thinking": "assistant",
     "redacted_thinking": "assistant",
     "tool_result": "user",
+    "tool_addition": "system",
+    "tool_removal": "system",
 }
-
-PER_MESSAGE_EFFORT = frozenset({
-    "claude-fable-5-1", "claude-mythos-5-1", "claude-fable-5-2", "claude-mythos-5-2", "claude-opus-5",
-    "claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5",
-})  # fmt: skip
-PER_MESSAGE_EFFORT_BETAS = frozenset({
-    "mid-conversation-output-config-2026-07-01", "mid-conversation-effort-2026-08-01",
-    "per-turn-control-2026-07-01",
-})  # fmt: skip
-CLEAR_AT_BETAS = frozenset({"mid-conversation-system-clear-at-2026-08-21"})
 
 NO_PREFILL = (
     "This model does not support assistant message prefill. The conversation must end with a user message."
 )
-
-
-def blocks_of(message: Json) -> list[Json]:
-    """The content of a message as blocks; a string is one text block."""
-    content = message.get("content")
-    if isinstance(content, str):
-        return [{"type": "text", "text": content}]
-    return [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
 
 
 def is_prefill(case: Case) -> bool:
@@ -152,6 +138,8 @@ def blocks_have_a_shape(path: str, blocks: list[Any], role: str) -> Iterator[str
 
 def _block_has_a_shape(path: str, block: Json, role: str) -> Iterator[str]:
     kind = block["type"]
+    if (home := ONLY_IN.get(kind, role)) != role:
+        yield f"{path.split('.content')[0]}: `{kind}` blocks can only be in `{home}` messages"
     if kind in OTHER_BLOCKS:
         return
     if kind not in BLOCK_KEYS:
@@ -165,61 +153,9 @@ def _block_has_a_shape(path: str, block: Json, role: str) -> Iterator[str]:
             yield f"{path}.{kind}.{key}: {EXTRA}"
         elif key in required & STRINGS and not isinstance(value, str):
             yield f"{path}.{kind}.{key}: Input should be a valid string"
-    if (home := ONLY_IN.get(kind, role)) != role:
-        yield f"{path.split('.content')[0]}: `{kind}` blocks can only be in `{home}` messages"
 
 
 # --- features -----------------------------------------------------------------------------------------------
-
-
-def roles_are_in_order(case: Case) -> Iterator[str]:
-    previous: Json = {}
-    for index, message in enumerate(case.messages):
-        role = message["role"]
-        if role == "system":
-            yield from _system_turn(case, index, previous)
-        elif not previous and role != "user":
-            yield 'messages: first message must use the "user" role'
-        elif role == previous.get("role") and case.switches.strict_roles:
-            yield 'messages: roles must alternate between "user" and "assistant"'
-        previous = message
-
-
-def _system_turn(case: Case, index: int, previous: Json) -> Iterator[str]:
-    message, rest = case.messages[index], case.messages[index + 1 :]
-    if not case.model.mid_conversation_system:
-        yield "role 'system' is not supported on this model"
-    elif index == 0:
-        yield "messages.0: use the top-level 'system' parameter for the initial system prompt"
-    elif previous["role"] == "system" or (
-        previous["role"] == "assistant" and not _ends_in_server_result(previous)
-    ):
-        yield f"messages.{index}: a 'system' message must follow a user turn or a server tool result"
-    elif rest and rest[0]["role"] == "user":
-        yield f"messages.{index}: a 'system' message must be last or be followed by an assistant turn"
-    if any(block["type"] not in ("text", "tool_addition", "tool_removal") for block in blocks_of(message)):
-        yield f"messages.{index}: 'system' messages may only contain text"
-
-
-def _ends_in_server_result(message: Json) -> bool:
-    kind = blocks_of(message)[-1]["type"] if blocks_of(message) else ""
-    return kind.endswith("_tool_result") and kind != "tool_result"
-
-
-def effort_per_message_is_allowed(case: Case) -> Iterator[str]:
-    before = case.effort
-    for index, message in enumerate(case.messages):
-        if not isinstance(config := message.get("output_config"), dict):
-            continue
-        effort = config.get("effort")
-        if case.model.id not in PER_MESSAGE_EFFORT:
-            yield "output_config.effort requires a model that supports per-turn effort; this model does not"
-        elif not case.thinks and effort != before:
-            yield (
-                f"messages.{index}: output_config.effort '{effort}' differs from the '{before}' "
-                "in effect before it; effort cannot change while thinking is off"
-            )
-        before = effort
 
 
 def content_is_not_empty(case: Case) -> Iterator[str]:
@@ -285,6 +221,17 @@ def the_version_allows_it(case: Case) -> Iterator[str]:
                 yield f"`document` blocks are not supported in assistant messages: {path}"
             if block["type"] == "text" and block.get("citations") and message["role"] == "user":
                 yield f"{path}.text.citations: citations are not supported in user messages"
+            if block["type"] == "tool_result":
+                yield from _cited_results(path, block)
+
+
+def _cited_results(path: str, result: Json) -> Iterator[str]:
+    """Citations inside the search results that a tool brought."""
+    for number, part in enumerate(blocks_of(result)):
+        for place, text in enumerate(blocks_of(part) if part.get("type") == "search_result" else ()):
+            if text.get("citations"):
+                where = f"{path}.content.{number}.content.{place}.text.citations"
+                yield f"{where}: citations are not supported in tool results"
 
 
 def the_last_turn_is_the_users(case: Case) -> Iterator[str]:
@@ -325,11 +272,11 @@ def _thinking_first(index: int, found: str) -> str:
 
 SHAPE: tuple[Rule, ...] = (messages_are_a_list, messages_have_a_shape)
 FEATURES: tuple[Rule, ...] = (
-    roles_are_in_order,
-    effort_per_message_is_allowed,
+    *TURNS,
     content_is_not_empty,
     tool_calls_have_results,
     the_version_allows_it,
+    open_rounds_keep_their_thinking,
     broken_signatures,
 )
 LAST_TURN: tuple[Rule, ...] = (the_last_turn_is_the_users, manual_thinking_opens_tool_turns)

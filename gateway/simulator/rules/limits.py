@@ -4,13 +4,18 @@ from collections.abc import Iterator
 from typing import Any
 
 from gateway.simulator.rules.case import Case, Json, Rule
+from gateway.simulator.rules.lineup import NEWEST, OPUS_4_6
 
 MAX_BREAKPOINTS = 4
+LONG_OUTPUT_BETA, LONG_OUTPUT_TOKENS = "output-300k-2026-03-24", 300_000
+"""In batches, the newest of each line write more under this beta."""
 FAST_BETA = "fast-mode-2026-02-01"
 
 
 def max_tokens_is_in_range(case: Case) -> Iterator[str]:
     tokens, most = case.body.get("max_tokens"), case.model.max_output_tokens
+    if case.batched and case.model.id in NEWEST and LONG_OUTPUT_BETA in case.betas:
+        most = LONG_OUTPUT_TOKENS
     if tokens is None:
         return
     if tokens < 0:
@@ -34,6 +39,8 @@ def _not_with_zero(case: Case) -> str:
         return "output_config.format"
     if case.forces_tool:
         return "a forced tool_choice"
+    if case.body.get("compaction"):
+        return "compaction"
     return "batches" if case.batched else ""
 
 
@@ -73,6 +80,8 @@ def speed_is_supported(case: Case) -> Iterator[str]:
         yield "speed: Input should be 'standard' or 'fast'"
     elif speed == "fast" and case.batched:
         yield "speed: fast mode is not available in batches"
+    elif speed == "fast" and case.model.id == OPUS_4_6 and case.switches.on("first_party"):
+        return  # It once had a fast mode, and now answers at the usual speed.
     elif speed == "fast" and case.model.fast_mode == "no":
         yield "speed: fast mode is not supported for this model"
     elif speed == "fast" and case.model.fast_mode == "beta" and FAST_BETA not in case.betas:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 from gateway.simulator.rules.case import SAMPLING_FREE_VERSION, Case, Rule
 
+USUAL = {"temperature": 1, "top_p": 0.99}
+"""The defaults, where a model may take no other value."""
 PARAMETERS = ("temperature", "top_p", "top_k")
 
 
@@ -16,6 +18,9 @@ def sampling_is_supported(case: Case) -> Iterator[str]:
     for name in _sent(case):
         if case.version == SAMPLING_FREE_VERSION:
             yield f"`{name}` is not supported in API version {SAMPLING_FREE_VERSION}."
+        elif rule.accepts == "none" and case.switches.default_sampling_passes:
+            if case.body[name] != USUAL.get(name):
+                yield f"`{name}` is deprecated for this model."
         elif rule.accepts == "none" or (rule.accepts == "defaults" and name not in rule.defaults):
             yield f"`{name}` is deprecated for this model."
         elif rule.accepts == "defaults" and case.body[name] != rule.defaults[name]:

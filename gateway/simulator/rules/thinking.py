@@ -1,10 +1,12 @@
 """Thinking and effort: which spellings a model takes, and which go together."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from gateway.compat.catalog import EFFORTS
+from gateway.simulator.rules.bindings.checks import CONTROLS_BETA
 from gateway.simulator.rules.case import EXTRA, Case, Json, Rule
-from gateway.simulator.rules.signatures import CONTROLS_BETA
+from gateway.simulator.rules.lineup import COVERED_5, COVERED_5_1, HAIKU_5_5, SONNET_5_5
 
 UPDATES_BETA = "thinking-display-updates-2026-08-18"
 
@@ -46,15 +48,18 @@ def _rejected_thinking(case: Case, kind: str) -> str:
         return '"thinking.type.between_tools" is not supported for this model.'
     if kind == "disabled" and "between_tools" in types:
         return USE_BETWEEN_TOOLS
-    instead = USE_ENABLED if kind == "disabled" and "enabled" in types else USE_ADAPTIVE
+    old = case.switches.old_disabled_wording and case.model.id in COVERED_5 | COVERED_5_1
+    instead = USE_ENABLED if kind == "disabled" and ("enabled" in types or old) else USE_ADAPTIVE
     return f'"thinking.type.{kind}" is not supported for this model. {instead}'
 
 
 def _thinking_siblings(case: Case, kind: str, thinking: Json) -> Iterator[str]:
     known = {"type"} | ({"display"} if kind in ("enabled", "adaptive") else set())
     known |= {"budget_tokens"} if kind == "enabled" else set()
-    known |= {"block_binding"} if kind == "adaptive" and CONTROLS_BETA in case.betas else set()
+    known |= {"block_binding"} if _may_bind(case, kind) else set()
     yield from (f"thinking.{kind}.{key}: {EXTRA}" for key in thinking if key not in known)
+    if "block_binding" in known:
+        yield from _binding(f"thinking.{kind}.block_binding", thinking.get("block_binding"))
     if kind == "enabled":
         yield from _budget(case, thinking)
     display = thinking.get("display")
@@ -63,6 +68,26 @@ def _thinking_siblings(case: Case, kind: str, thinking: Json) -> Iterator[str]:
     if display is not None and display not in shown and "display" in known:
         options = " or ".join([", ".join(f"'{name}'" for name in shown[:-1]), f"'{shown[-1]}'"])
         yield f"thinking.{kind}.display: Input should be {options}"
+
+
+def _may_bind(case: Case, kind: str) -> bool:
+    """Whether `block_binding` is known here; models without the check take it and do nothing."""
+    if CONTROLS_BETA not in case.betas or (
+        case.switches.on("foundry") and not case.switches.foundry_binds_blocks
+    ):
+        return False
+    return kind == "adaptive" or case.model.id not in (SONNET_5_5, HAIKU_5_5)
+
+
+def _binding(path: str, binding: Any) -> Iterator[str]:
+    if binding is not None and not isinstance(binding, dict):
+        yield f"{path}: Input should be a valid dictionary"
+        return
+    for key, value in (binding or {}).items():
+        if key != "prefix_mismatch_behavior":
+            yield f"{path}.{key}: {EXTRA}"
+        elif value not in (None, "error", "drop_block"):
+            yield f"{path}.{key}: Input should be 'error' or 'drop_block'"
 
 
 def _budget(case: Case, thinking: Json) -> Iterator[str]:

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gateway.simulator.replies.compose import Reply, compose
+from gateway.simulator.replies.compose import compose
 from gateway.simulator.replies.profiles import profile_of
-from gateway.simulator.rules.case import Habit
+from gateway.simulator.replies.reply import Reply
+from gateway.simulator.rules.switches import Habit
 from tests.support.judged import HELLO, case_of, verdict
 
 OLD, NEW = "claude-opus-4-5", "claude-opus-5-5"

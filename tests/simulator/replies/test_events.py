@@ -3,9 +3,12 @@ from typing import Any
 
 from gateway.core.sse import SseScanner
 from gateway.simulator.replies import events
-from gateway.simulator.replies.compose import Reply
-from gateway.simulator.replies.tokens import PromptUse
+from gateway.simulator.replies.cache import PromptUse
+from gateway.simulator.replies.reply import Reply
+from gateway.simulator.rules.case import Case
+from gateway.simulator.rules.switches import Switches
 from tests.support.judged import case_of
+from tests.support.thoughts import thinking_conversation
 
 USE = PromptUse(7, 5, 3, 2)
 THINKING = {"type": "thinking", "thinking": "One two three four five six.", "signature": "sig"}
@@ -129,7 +132,81 @@ def test_input_transformations_are_listed_when_they_are_asked_for() -> None:
 
 
 def test_the_terms_are_those_of_the_request() -> None:
-    usage = parsed(speed="fast", inference_geo="us")[0][1]["message"]["usage"]
+    usage = parsed(model="claude-opus-5-5", speed="fast", inference_geo="us")[0][1]["message"]["usage"]
     assert (usage["speed"], usage["inference_geo"], usage["service_tier"]) == ("fast", "us", "standard")
     batched = case_of({"model": "claude-opus-4-5"}, batched=True)
     assert events.message(batched, REPLY, "m", USE)["usage"]["service_tier"] == "batch"
+
+
+def test_blocks_of_the_server_come_whole_and_summaries_as_a_delta() -> None:
+    call = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"query": "x"}}
+    result = {"type": "web_search_tool_result", "tool_use_id": "s", "content": []}
+    summary = {"type": "compaction", "content": "They spoke.", "encrypted_content": None}
+    found = parsed(Reply([call, result, summary], "pause_turn", 9))
+    shells = [data["content_block"] for name, data in found if name == "content_block_start"]
+    assert shells == [{**call, "input": {}}, result, {**summary, "content": None}]
+    deltas = [data for name, data in found if name == "content_block_delta"]
+    assert [delta["index"] for delta in deltas] == [0, 0, 2]
+    assert deltas[-1]["delta"] == {"type": "compaction_delta", "content": "They spoke."}
+
+
+def test_what_a_reply_says_beside_its_words_is_told_at_the_end() -> None:
+    usage: dict[str, Any] = {"iterations": []}
+    beside: dict[str, Any] = {"context_management": {"applied_edits": []}}
+    reply = Reply([TEXT], "end_turn", 9, usage=usage, beside=beside)
+    end = parsed(reply)[-2][1]
+    assert end["usage"]["iterations"] == []
+    assert end["context_management"] == {"applied_edits": []}
+    message = events.message(case_of({"model": "claude-opus-4-5"}), reply, "m", USE)
+    assert message["usage"]["iterations"] == []
+    assert message["context_management"] == {"applied_edits": []}
+
+
+def test_thinking_is_estimated_under_its_beta() -> None:
+    case = case_of({"model": "claude-opus-5-5"}, betas=["thinking-token-count-2026-05-13"])
+    data = b"".join(step.data for step in events.stream(case, REPLY, "m", USE))
+    assert b'"estimated_tokens":' in data
+    plain = b"".join(
+        step.data for step in events.stream(case_of({"model": "claude-opus-5-5"}), REPLY, "m", USE)
+    )
+    assert b"estimated_tokens" not in plain
+
+
+BINDING = "thinking-binding-controls-2026-08-01"
+
+
+def unreadable(**given: Any) -> Case:
+    """A request with a block that the model does not read."""
+    body = {**thinking_conversation("claude-fable-5-2"), "model": "claude-opus-5-5"}
+    return case_of(body, **given)
+
+
+def test_removals_are_told_to_those_who_ask() -> None:
+    dropped = {"type": "thinking_dropped", "path": "messages.1.content.0", "reason": "model_binding_mismatch"}
+    case = unreadable(betas=[BINDING])
+    assert events.message(case, REPLY, "m", USE)["input_transformations"] == [dropped]
+    start = next(events.stream(case, REPLY, "m", USE))
+    assert json.loads(start.data.split(b"data: ")[1])["message"]["input_transformations"] == [dropped]
+    assert "input_transformations" not in events.message(unreadable(), REPLY, "m", USE)
+    batched = unreadable(betas=[BINDING], batched=True)
+    assert events.message(batched, REPLY, "m", USE)["input_transformations"] == [dropped]
+    silent = unreadable(betas=[BINDING], batched=True, switches=Switches(batches_tell_transformations=False))
+    assert "input_transformations" not in events.message(silent, REPLY, "m", USE)
+
+
+def test_the_model_that_ends_an_answer_tells_its_own_removals_at_the_end() -> None:
+    case, opened = unreadable(betas=[BINDING]), case_of({"model": "claude-fable-5-2"}, betas=[BINDING])
+    steps = list(events.stream(case, REPLY, "m", USE, opened=opened))
+    start, end = (json.loads(step.data.split(b"data: ")[1]) for step in (steps[0], steps[-2]))
+    assert (start["message"]["model"], start["message"]["input_transformations"]) == ("claude-fable-5-2", [])
+    assert len(end["input_transformations"]) == 1
+    assert "input_transformations" not in json.loads(
+        list(events.stream(case, REPLY, "m", USE))[-2].data.split(b"data: ")[1]
+    )
+
+
+def test_a_speed_that_is_not_minded_is_the_usual_one() -> None:
+    usage = parsed(model="claude-opus-4-6", speed="fast")[0][1]["message"]["usage"]
+    assert usage["speed"] == "standard"
+    priority = case_of({"model": "claude-opus-4-6"}, switches=Switches(priority_tier=True))
+    assert events.message(priority, REPLY, "m", USE)["usage"]["service_tier"] == "priority"

@@ -141,3 +141,92 @@ def test_an_old_instruction_is_not_followed_again() -> None:
         {"role": "user", "content": "Thanks."},
     ]
     assert intent.given_beginning(case_of({"model": MODEL, "messages": messages})) is None
+
+
+# --- tool lines and changes ---------------------------------------------------------------------------------
+
+LINES = [
+    ("You must call the weather tool now.", ["weather"]),
+    ("This turn has to begin with a call of a tool.", ["news"]),
+    ("Answer by calling `weather`, whatever else you were going to say.", ["weather"]),
+    ("Use one of the tools: weather or news.", ["weather"]),
+    ("Invoke the tool named news and say nothing.", ["news"]),
+]
+
+
+def lines_of(text: str) -> list[list[dict[str, Any]]]:
+    """The same line as a text block behind the question, behind a result, and as a system message."""
+    block = {"type": "text", "text": text}
+    call = {"type": "tool_use", "id": "a", "name": "weather", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "a", "content": "ok"}
+    question = {"role": "user", "content": "Is it cold in Oslo?"}
+    return [
+        [{"role": "user", "content": [{"type": "text", "text": "Is it cold in Oslo?"}, block]}],
+        [question, {"role": "assistant", "content": [call]}, {"role": "user", "content": [result, block]}],
+        [question, {"role": "system", "content": text}],
+    ]
+
+
+@pytest.mark.parametrize(("line", "called"), LINES)
+@pytest.mark.parametrize("place", range(3), ids=["block", "behind a result", "system"])
+def test_a_line_behind_the_question_decides_alone(line: str, called: list[str], place: int) -> None:
+    tools = [tool("news"), tool("weather")]
+    body = {"model": "claude-opus-5-5", "tools": tools, "messages": lines_of(line)[place]}
+    case = case_of(body)
+    seed = intent.conversation_seed(case)
+    assert [name for name, _ in intent.tool_calls(case, seed)] == called
+    assert intent.tool_calls(case, seed, obeys=False) == []
+    forced = case_of({**body, "tool_choice": {"type": "any"}})
+    assert intent.tool_calls(forced, seed, obeys=False)
+
+
+@pytest.mark.parametrize("text", ["Be brief.", "Use simple words.", "Call me Ishmael."])
+def test_other_lines_are_none(text: str) -> None:
+    found = [
+        intent.tool_line(case_of({"model": "claude-opus-5-5", "messages": turns})) for turns in lines_of(text)
+    ]
+    assert found == ([""] * 3 if not text.startswith("Call") else [text] * 3)
+
+
+def test_a_question_alone_is_no_line() -> None:
+    body = {"model": MODEL, "messages": [{"role": "user", "content": "You must call the tool."}]}
+    assert intent.tool_line(case_of(body)) == ""
+
+
+def change(kind: str, **given: Any) -> dict[str, Any]:
+    return {"role": "system", "content": [{"type": kind, "tool": given}]}
+
+
+REMOVED = change("tool_removal", type="tool_reference", name="weather")
+RETURNED = change("tool_addition", type="tool_reference", name="weather")
+DEFINED = change("tool_addition", type="tool_definition", definition=tool("news"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ([], ["weather"]),
+        ([REMOVED], []),
+        ([REMOVED, RETURNED], ["weather"]),
+        ([DEFINED], ["weather", "news"]),
+        ([DEFINED, REMOVED], ["news"]),
+    ],
+)
+def test_tools_come_and_go_in_the_conversation(changes: list[Any], names: list[str]) -> None:
+    asked = {"role": "user", "content": "Use the tool."}
+    case = case_of({"model": "claude-opus-5-5", "tools": [tool("weather")], "messages": [asked, *changes]})
+    assert [found["name"] for found in intent.offered(case)] == names
+    assert bool(intent.tool_calls(case, b"12")) is bool(names)
+
+
+@pytest.mark.parametrize("family", ["computer", "browser"])
+def test_a_toolset_is_called_by_a_member(family: str) -> None:
+    body = {
+        "model": "claude-opus-5-5",
+        "tools": [{"type": f"{family}_toolset_20260801"}],
+        "messages": [{"role": "user", "content": "Use the tool."}],
+    }
+    case = case_of(body)
+    assert intent.tool_calls(case, b"12") == [("screenshot", {})]
+    assert intent.toolset_of(case, "screenshot") == family
+    assert intent.toolset_of(case, "weather") is None

@@ -4,7 +4,16 @@ from typing import Any
 
 import pytest
 
-from gateway.simulator.rules.case import ApiError, Switches, check_head, find_model, read_body, whole_numbers
+from gateway.simulator.rules.case import (
+    ApiError,
+    account_of,
+    check_head,
+    end_user_of,
+    find_model,
+    read_body,
+    whole_numbers,
+)
+from gateway.simulator.rules.switches import Switches
 from tests.support.judged import case_of, catalogue
 
 KEY = {"x-api-key": "k"}
@@ -24,10 +33,32 @@ def test_a_credential_comes_first(headers: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("credential", [KEY, {"authorization": "Bearer k"}, {"authorization": "bearer k"}])
 def test_either_credential_passes(credential: dict[str, str]) -> None:
-    assert check_head({**credential, "anthropic-version": "2023-06-01"}, Switches()) == (
-        "2023-06-01",
-        frozenset(),
-    )
+    head = check_head({**credential, "anthropic-version": "2023-06-01"}, Switches())
+    assert (head.version, head.betas) == ("2023-06-01", frozenset())
+    assert head.account == account_of(KEY)
+
+
+def test_every_key_is_an_organisation_of_its_own() -> None:
+    assert account_of({"x-api-key": "a"}) == account_of({"authorization": "Bearer a"})
+    assert account_of({"x-api-key": "a"}) != account_of({"x-api-key": "b"})
+
+
+@pytest.mark.parametrize(("switch", "found"), [("profile", "p1"), ("metadata", "u1")])
+def test_the_end_user_stands_in_one_of_two_places(switch: Any, found: str) -> None:
+    body = {"metadata": {"user_id": "u1"}}
+    assert end_user_of(body, "p1", Switches(end_user=switch)) == found
+    assert end_user_of({"metadata": None}, "", Switches(end_user=switch)) == ""
+
+
+def test_a_rule_may_have_an_error_code() -> None:
+    error = ApiError(400, "no", error_code="thread_not_found", details={"unsupported": ["thinking"]})
+    assert error.error["details"] == {"error_code": "thread_not_found", "unsupported": ["thinking"]}
+    assert "details" not in ApiError(400, "no").error
+
+
+def test_what_is_asked_twice_is_worked_out_once() -> None:
+    case, asked = case_of({"model": "claude-opus-5"}), iter([1, 2])
+    assert [case.once("n", lambda: next(asked)) for _ in range(2)] == [1, 1]
 
 
 def test_the_version_is_required_and_known() -> None:
@@ -38,14 +69,14 @@ def test_the_version_is_required_and_known() -> None:
 
 def test_betas_are_a_list_of_known_values() -> None:
     betas = "oauth-2025-04-20, compact-2026-09-04,"
-    assert check_head({**GOOD, "anthropic-beta": betas}, Switches())[1] == {
+    assert check_head({**GOOD, "anthropic-beta": betas}, Switches()).betas == {
         "oauth-2025-04-20",
         "compact-2026-09-04",
     }
     _, _, message = head_error({**GOOD, "anthropic-beta": "oauth-2025-04-20,made-up-2026-01-01"})
     assert message == "Unexpected value(s) `made-up-2026-01-01` for the `anthropic-beta` header."
     lenient = Switches(known_betas_only=False)
-    assert check_head({**GOOD, "anthropic-beta": "made-up"}, lenient)[1] == {"made-up"}
+    assert check_head({**GOOD, "anthropic-beta": "made-up"}, lenient).betas == {"made-up"}
 
 
 def body_error(data: bytes, encoding: str = "", limit: int = 1000) -> ApiError:

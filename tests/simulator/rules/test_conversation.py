@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from gateway.simulator.rules.case import Switches
 from gateway.simulator.rules.conversation import NO_PREFILL
+from gateway.simulator.rules.switches import Switches
 from tests.support.judged import HELLO, catalogue, verdict
 
 OLD, NEW = "claude-opus-4-5", "claude-opus-5-5"

@@ -2,8 +2,9 @@ from typing import Any
 
 import pytest
 
-from gateway.simulator.rules.case import ApiError, Switches
+from gateway.simulator.rules.case import ApiError
 from gateway.simulator.rules.judge import check
+from gateway.simulator.rules.switches import Switches
 from tests.support.judged import HELLO, case_of, verdict
 
 WRONG_EVERYWHERE: dict[str, Any] = {

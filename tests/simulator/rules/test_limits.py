@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from gateway.simulator.rules.case import Switches
+from gateway.simulator.rules.switches import Switches
 from tests.support.judged import verdict
 
 MARK = {"type": "ephemeral"}

@@ -1,0 +1,1 @@
+"""What may stand in `tools` and `tool_choice`: kinds by model, choices, schemas, results of toolsets."""
