@@ -24,10 +24,10 @@ HAS_RUNTIME := $(VENV)/.has-runtime
 HAS_DEV     := $(VENV)/.has-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-full test-deploy deps-deploy claude-code dashboards pictures check lint types imports rules fix clean
+.PHONY: help setup demo run test test-full test-deploy deps-deploy claude-code docs dashboards pictures bench-rewrite check lint types imports rules fix clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(HAS_RUNTIME) ## Create .venv from the lock file
 
@@ -60,11 +60,18 @@ deps-deploy: ## Install what test-deploy runs (Debian, Ubuntu; root)
 claude-code: $(HAS_DEV) ## Claude Code at a gateway, without network; say what it sent (ARGS=--help)
 	@$(BIN)/python -m tests.support.claude_code $(ARGS)
 
+docs: setup ## Write docs/compatibility.md anew from the catalogue and the rules
+	$(BIN)/gateway models matrix --config config/gateway.yaml > docs/compatibility.md.new
+	mv docs/compatibility.md.new docs/compatibility.md
+
 dashboards: $(HAS_DEV) ## Write deploy/grafana/dashboards/*.json anew from deploy/grafana/*.py
 	$(BIN)/python -m deploy.grafana.build
 
 pictures: $(HAS_DEV) ## Watch a migration for a quarter of an hour and draw docs/images anew
 	$(BIN)/python -m tests.support.watched_story
+
+bench-rewrite: $(HAS_DEV) ## What rewriting costs, in time and memory (ARGS=--json)
+	$(BIN)/python -m bench.rewrite $(ARGS)
 
 check: lint types imports rules test ## Everything a change must pass
 
@@ -73,7 +80,7 @@ lint: $(HAS_DEV) ## Format and lint
 	$(BIN)/ruff check .
 
 types: $(HAS_DEV) ## mypy, strict
-	$(BIN)/mypy gateway tests/support deploy
+	$(BIN)/mypy gateway tests/support deploy bench
 
 imports: $(HAS_DEV) ## Layers, purity, cycles
 	$(BIN)/lint-imports --no-logo
@@ -87,7 +94,7 @@ fix: $(HAS_DEV) ## Format, and repair what the linter can
 
 clean: ## Remove the environment and every cache
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
-	find gateway tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find gateway tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(HAS_UV):
 	@command -v $(PYTHON) >/dev/null || { \

@@ -163,7 +163,6 @@ KNOWN: dict[str, Known] = {
     "task budget": Known(TASK_BUDGETS, "task_budget"),
     "structured output, effort": EFFORT,
     "structured output, thinking": THINKS,
-    "output_format": Known(OLDEST, "output_format"),
     "max_tokens 128000": Known(ADAPTIVE, "max_tokens"),
     **{feature.name: PREFILLS for feature in asked.PREFILL},
     "prefill, temperature 0": Known(OLDEST, "prefill"),

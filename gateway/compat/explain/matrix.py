@@ -31,6 +31,7 @@ AS_IS, UNKNOWN = "·", ""
 WHOLE = frozenset({"Thinking", "Effort and budgets"})
 """Groups whose cells hold everything that is done, because a plain question already says something here."""
 
+_CODE = re.compile(r" \(R\d+\)")
 _HEAD = """<!-- Written by `gateway models matrix`; a test says when it is out of date. Do not edit. -->
 # What becomes of a request
 
@@ -129,7 +130,7 @@ def _rules() -> Iterator[str]:
 
 
 def _first_words(docstring: str | None) -> str:
-    return " ".join((docstring or "").partition("\n\n")[0].split())
+    return _CODE.sub("", " ".join((docstring or "").partition("\n\n")[0].split()))
 
 
 @dataclass(frozen=True, slots=True)
