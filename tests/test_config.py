@@ -1,89 +1,23 @@
 """The documents are one set: read from where they say, checked together, taken whole or not at all."""
 
-import json
-from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 
 import pytest
 
-from gateway.config import Config, files, load, load_catalogue, load_migration, warnings
+from gateway.config import files, load, load_catalogue, load_migration, warnings
 from gateway.core.spec import Gates
 from gateway.core.types import fingerprint, from_json, to_json
-from gateway.errors import ConfigError
+from tests.support.documents import DEFAULTS, PRICES, UNJUDGED, Write, migration, problems_of, row, writer
 
 SHIPPED = Path(__file__).parents[1] / "config"
 TODAY = date(2026, 11, 1)
-
-ROW = """
-  - id: {id}
-    aliases: [{alias}]
-    display_name: {id}
-    line: opus
-    context_tokens: 200_000
-    max_output_tokens: 64_000
-    lifecycle: {lifecycle}
-    tokenizer: old
-    min_cacheable_tokens: 1024
-    thinking: {{types: [enabled], omitted: off, display_default: summarized}}
-    effort: {effort}
-    prefill: true
-    sampling: {sampling}
-    forced_tool: always
-    mid_conversation_system: false
-    fast_mode: no
-    prices: {prices}
-    decision: {{tier: production}}
-    source: "[I]"
-"""
-RATES = {"input": 1, "output": 5, "cache_write_5m": 1, "cache_write_1h": 2, "cache_read": 0}
-PRICES = json.dumps({**RATES, "batch_input": 1, "batch_output": 1})
-
-UNJUDGED = "read and kept with the run, but nothing acts on it yet"
-DEFAULTS = (
-    "gates.breaker.latency_p95_s, gates.breaker.quality_issues, gates.breaker.cost_ratio, "
-    "gates.rollback, gates.hold"
-)
-
-Write = Callable[..., Path]
-
-
-def row(id: str, alias: str = "", **changed: str) -> str:
-    values = {"lifecycle": "{status: active}", "effort": "{}", "sampling": "{accepts: any}", "prices": PRICES}
-    return ROW.format(id=id, alias=alias, **{**values, **changed})
-
-
-MODELS = "models:" + row("old-20250101", "old") + row("new")
-
-
-def migration(name: str = "m", models: str = "old", more: str = "", **arms: str) -> str:
-    control, candidate = arms.get("control", "old-20250101"), arms.get("candidate", "new")
-    stages = "[{name: full, percent: 100}]"
-    return (
-        f"{{name: {name}, control: {control}, candidate: {candidate}, "
-        f"match: {{models: [{models}]}}, stages: {stages}{more}}}"
-    )
 
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
     """Write gateway.yaml and what it names; return its path."""
-
-    def write(root: str = "", models: str = MODELS, **migrations: str) -> Path:
-        (tmp_path / "gateway.yaml").write_text(root)
-        (tmp_path / "models.yaml").write_text(models)
-        (tmp_path / "migrations").mkdir(exist_ok=True)
-        for name, text in migrations.items():
-            (tmp_path / "migrations" / f"{name}.yaml").write_text(text)
-        return tmp_path / "gateway.yaml"
-
-    return write
-
-
-def problems_of(load_it: Callable[[Path], object], path: Path) -> list[str]:
-    with pytest.raises(ConfigError) as caught:
-        load_it(path)
-    return [line.replace(f"{path.parent}/", "") for line in caught.value.message.splitlines()]
+    return writer(tmp_path)
 
 
 # --- what ships -------------------------------------------------------------------------------------------
@@ -182,43 +116,6 @@ def test_all_documents_are_judged_before_any_is_refused(write: Write) -> None:
         "migrations/a.yaml",
         "migrations/b.yaml",
     ]
-
-
-def test_prompt_variants_are_read_for_the_models_of_the_catalogue(write: Write, tmp_path: Path) -> None:
-    path = write("prompts: [told/*.yaml]", a=migration())
-    assert load(path).prompts == ()
-    (tmp_path / "told").mkdir()
-    versions = "versions: [{version: 1, mode: append, text: Be brief.}]"
-    match = "match: {tasks: [t]}"
-    for name, model in (("b", "new"), ("a", "old")):
-        (tmp_path / "told" / f"{name}.yaml").write_text(
-            f"{{name: {name}, models: [{model}], {match}, {versions}}}"
-        )
-    first, second = load(path).prompts
-    assert (first.name, sorted(first.models)) == ("a", ["old", "old-20250101"])
-    assert (second.name, sorted(second.models)) == ("b", ["new"])
-    assert [file.name for file in files(path)[-2:]] == ["a.yaml", "b.yaml"]
-
-
-def test_a_prompt_variant_that_cannot_be_is_refused_with_its_file(write: Write, tmp_path: Path) -> None:
-    path = write("prompts: [p.yaml, q.yaml]", a=migration())
-    version = "{version: 1, mode: append, text: Be brief.}"
-    (tmp_path / "p.yaml").write_text(f"{{name: p, models: [odl], versions: [{version}, {version}]}}")
-    (tmp_path / "q.yaml").write_text(f"{{name: p, models: [new], versions: [{version}], mode: append}}")
-    assert problems_of(load, path) == [
-        "p.yaml: versions[1].version: 1 stands twice",
-        "p.yaml: models: 'odl' is not in the catalogue; did you mean 'old'?",
-        "q.yaml: mode: unknown key; did you mean 'models'?",
-    ]
-
-
-def test_two_variants_for_the_same_requests_are_refused(write: Write, tmp_path: Path) -> None:
-    path = write("prompts: [p.yaml, q.yaml]", a=migration())
-    for name in ("p", "q"):
-        said = f"{{name: {name}, models: [new], versions: [{{version: 1, mode: append, text: Hm.}}]}}"
-        (tmp_path / f"{name}.yaml").write_text(said)
-    (problem,) = problems_of(load, path)
-    assert problem.startswith("q.yaml: match: the same requests have the variant 'p' already")
 
 
 # --- YAML -------------------------------------------------------------------------------------------------
@@ -321,116 +218,6 @@ def test_a_model_that_nobody_knows_cannot_be_an_arm(write: Write) -> None:
         f"migrations/a.yaml: control: 'old-2025010' {reason}; did you mean 'old-20250101'?",
         f"migrations/a.yaml: candidate: 'zzzzzz' {reason}",
     ]
-
-
-# --- warnings ---------------------------------------------------------------------------------------------
-
-
-OFF = (
-    "rollback: {error: null, fallback: null, tool_error: null, refusal: null}, "
-    "hold: {ttft: null, slow_share: null, cost: null, output_tokens: null}, "
-    "breaker: {latency_p95_s: null, quality_issues: null, cost_ratio: null, error_rate: {max: 0.2}}"
-)
-
-
-def warned(path: Path, today: date = TODAY) -> list[str]:
-    config: Config = load(path)
-    return [sentence for sentence in warnings(config, today) if UNJUDGED not in sentence]
-
-
-def test_a_migration_between_dated_priced_living_models_warns_of_nothing(write: Write) -> None:
-    assert warned(write(a=migration(models="old, old-20250101"))) == []
-
-
-def test_an_alias_warns_and_names_the_dated_id(write: Write) -> None:
-    assert warned(write(a=migration(control="old"))) == [
-        "m: control: 'old' is an alias that may move; name the dated id 'old-20250101'"
-    ]
-
-
-def test_an_alias_of_a_row_without_a_dated_id_is_fine(write: Write) -> None:
-    models = "models:" + row("old") + row("new", "new-20260101")
-    assert warned(write(models=models, a=migration(control="old", candidate="new-20260101"))) == []
-
-
-@pytest.mark.parametrize(
-    ("days", "warning"),
-    [
-        (-1, ["m: candidate: 'new' is retired since 2026-10-31; every request to it fails"]),
-        (0, ["m: candidate: 'new' is retired since 2026-11-01; every request to it fails"]),
-        (1, ["m: candidate: 'new' retires on 2026-11-02, in 1 day"]),
-        (60, ["m: candidate: 'new' retires on 2026-12-31, in 60 days"]),
-        (61, []),
-    ],
-)
-def test_a_model_that_retires_within_sixty_days_warns(write: Write, days: int, warning: list[str]) -> None:
-    lifecycle = f"{{status: active, retires_on: {TODAY + timedelta(days=days)}}}"
-    models = "models:" + row("old-20250101", "old") + row("new", lifecycle=lifecycle)
-    assert warned(write(models=models, a=migration())) == warning
-
-
-@pytest.mark.parametrize(
-    ("lifecycle", "warning"),
-    [
-        (
-            "{status: retired, retires_on: 2026-12-31}",
-            "'new' is retired since 2026-12-31; every request to it fails",
-        ),
-        ("{status: deprecated, note: date to be announced}", "'new' is deprecated; date to be announced"),
-        ("{status: deprecated, retires_on: 2027-05-01}", "'new' is deprecated; it retires on 2027-05-01"),
-    ],
-)
-def test_a_deprecated_or_retired_model_warns(write: Write, lifecycle: str, warning: str) -> None:
-    models = "models:" + row("old-20250101", "old") + row("new", lifecycle=lifecycle)
-    assert warned(write(models=models, a=migration())) == [f"m: candidate: {warning}"]
-
-
-def test_an_unpriced_model_warns(write: Write) -> None:
-    models = "models:" + row("old-20250101", "old") + row("new", prices="null")
-    assert warned(write(models=models, a=migration())) == [
-        "m: candidate: 'new' has no price, so its cost is not counted"
-    ]
-
-
-def test_a_requested_id_that_is_unknown_or_another_model_warns(write: Write) -> None:
-    assert warned(write(a=migration(models="old, odl, new"))) == [
-        "m: match.models: 'odl' is not in the catalogue; did you mean 'old'?",
-        "m: match.models: 'new' is new, not control; its requests go to old-20250101",
-    ]
-
-
-@pytest.mark.parametrize(("today", "count"), [(date(2027, 1, 1), 0), (date(2027, 1, 2), 1)])
-def test_a_holdback_that_outlived_its_day_warns(write: Write, today: date, count: int) -> None:
-    path = write(a=migration(more=", holdback: {percent: 2, until: 2027-01-01}"))
-    assert sum("holdback" in warning for warning in warned(path, today)) == count
-
-
-def test_a_policy_that_cannot_matter_warns(write: Write) -> None:
-    assert warned(write(a=migration(more=", compat: {prefill: control, forced_tool: control}"))) == [
-        "m: compat.prefill: 'control' makes no difference: new rejects no prefill that control takes",
-        "m: compat.forced_tool: 'control' makes no difference: new takes every forced tool that control does",
-    ]
-
-
-def test_a_variant_for_a_model_that_nothing_serves_warns(write: Write, tmp_path: Path) -> None:
-    path = write("prompts: [p.yaml]", models=MODELS + row("other"), a=migration())
-    match = "match: {tasks: [t]}"
-    (tmp_path / "p.yaml").write_text(
-        f"{{name: p, models: [other], {match}, versions: [{{version: 1, mode: append, text: Hm.}}]}}"
-    )
-    assert warned(path) == ["prompts: p: is for models that no migration serves"]
-
-
-def test_one_warning_names_all_that_is_in_force_and_not_judged_whether_written_or_by_default(
-    write: Write,
-) -> None:
-    def unjudged(more: str = "") -> list[str]:
-        path = write(a=migration(more=more))
-        return warnings(load(path), TODAY)
-
-    assert unjudged() == unjudged(", gates: {hold: {cost: null}}") == [f"m: {UNJUDGED}: {DEFAULTS}"]
-    assert unjudged(", on_rollback: {notify: [x]}") == [f"m: {UNJUDGED}: {DEFAULTS}, on_rollback.notify"]
-    assert unjudged(f", gates: {{{OFF}}}") == []
 
 
 # --- drift ------------------------------------------------------------------------------------------------

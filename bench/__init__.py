@@ -1,0 +1,1 @@
+"""Measurements that anybody can repeat: each module prints one table, and JSON with --json."""
