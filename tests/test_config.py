@@ -8,6 +8,7 @@ import pytest
 from gateway.config import files, load, load_catalogue, load_migration, warnings
 from gateway.core.spec import Gates
 from gateway.core.types import fingerprint, from_json, to_json
+from gateway.errors import ConfigError
 from tests.support.documents import DEFAULTS, PRICES, UNJUDGED, Write, migration, problems_of, row, writer
 
 SHIPPED = Path(__file__).parents[1] / "config"
