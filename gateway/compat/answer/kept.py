@@ -142,10 +142,11 @@ def _comes_back(
         plan.prefill or ("text", "text") in pairwise(kinds)
     ):
         return False
-    first = kinds.index("text") if "text" in kinds else -1
+    first = kinds.index("text") if plan.prefill and "text" in kinds else -1
     return all(
-        _same(mine, theirs)
-        or (at == first and text_of(mine).strip() == (plan.prefill + text_of(theirs)).strip())
+        text_of(mine).strip() == (plan.prefill + text_of(theirs)).strip()
+        if at == first
+        else _same(mine, theirs)
         for at, (mine, theirs) in enumerate(zip(ours, shown, strict=True))
     )
 
