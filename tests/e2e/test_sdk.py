@@ -3,13 +3,9 @@
 The weight alone decides the arm: 0 is control, 100 the candidate.
 """
 
-import base64
-import json
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import anthropic
-import httpx2
 import pytest
 from anthropic import (
     Anthropic,
@@ -22,7 +18,6 @@ from anthropic import (
 )
 from anthropic.types import Message, MessageParam, ToolParam, ToolResultBlockParam
 from anthropic.types.beta import BetaMessageParam
-from anthropic.types.messages.batch_create_params import Request
 from pydantic import BaseModel
 
 from tests.support.deploy import Deployed, Simulated, deployed, migration, write_config
@@ -224,8 +219,7 @@ def test_the_tool_runner_comes_to_its_end(
     answers = list(runner)
     assert called
     assert answers[-1].stop_reason == "end_turn"
-    # What the upstream holds between turns is bound to the model that began it: it stays on control.
-    assert {entry["model"] for entry in upstream.requests(since)} == {CONTROL if held else served}
+    assert {entry["model"] for entry in upstream.requests(since)} == {served}
 
 
 async def test_the_asynchronous_tool_runner_comes_to_its_end(patient: AsyncAnthropic, served: str) -> None:
@@ -246,35 +240,7 @@ async def test_the_asynchronous_tool_runner_comes_to_its_end(patient: AsyncAnthr
     assert answers[-1].stop_reason == "end_turn"
 
 
-def test_a_thread_goes_on_while_the_weight_moves_and_begins_on_the_candidate_in_the_end(
-    upstream: Simulated, tmp_path: Path
-) -> None:
-    config = write_config(tmp_path, upstream.url, migration("m", CONTROL, CANDIDATE))
-    with deployed(config, tmp_path) as gateway, Anthropic(api_key=KEY, base_url=gateway.url) as client:
-        gateway.act("m", "start", reason="test")
-        thread = client.beta.messages.thread(model=CONTROL, max_tokens=2000, system="Be brief.")
-        models = []
-        for weight in (0, 100, 20, 100):
-            gateway.set_weight("m", weight)
-            models.append(thread.send(RIVERS).model)
-        assert models == [CONTROL] * 4
-        assert len(thread.messages) == 8
-        for _ in range(2):
-            gateway.act("m", "advance", reason="test")
-        gateway.act("m", "complete", reason="test")
-        gateway.settle("m")
-        late = client.beta.messages.thread(model=CONTROL, max_tokens=2000)
-        assert [late.send(RIVERS).model, late.send(RIVERS).model] == [CANDIDATE, CANDIDATE]
-        assert fallbacks(gateway) == {}
-
-
-def fallbacks(gateway: Deployed) -> dict[str, float]:
-    """What was booked against the candidate."""
-    counted = gateway.metrics().items()
-    return {name: n for name, n in counted if name.startswith("gateway_fallbacks_total{") and n}
-
-
-# --- models and batches -------------------------------------------------------------------------------------
+# --- models -------------------------------------------------------------------------------------------------
 
 
 def test_models_are_listed_and_shown(client: Anthropic) -> None:
@@ -292,39 +258,6 @@ def test_models_are_listed_and_shown(client: Anthropic) -> None:
 async def test_models_are_listed_asynchronously(patient: AsyncAnthropic) -> None:
     ids = [model.id async for model in patient.models.list(limit=5)]
     assert {CONTROL, CANDIDATE} <= {*ids}
-
-
-def test_a_batch_goes_to_control_untouched(client: Anthropic, served: str, upstream: Simulated) -> None:
-    since = upstream.last_seq()
-    batch = client.messages.batches.create(
-        requests=[item("a", ALIAS), item("b", CONTROL), item("c", CANDIDATE)]
-    )
-    assert batch.processing_status == "in_progress"
-    (sent,) = upstream.requests(since)
-    items = json.loads(base64.b64decode(sent["body"]))["requests"]
-    assert [each["params"]["model"] for each in items] == [ALIAS, CONTROL, CANDIDATE]
-    done = client.messages.batches.retrieve(batch.id)
-    assert (done.processing_status, done.request_counts.succeeded) == ("ended", 3)
-    results = {result.custom_id: result.result for result in client.messages.batches.results(batch.id)}
-    assert {name: result.type for name, result in results.items()} == dict.fromkeys("abc", "succeeded")
-    assert results["a"].type == "succeeded"
-    assert results["a"].message.model == CONTROL
-    relayed = client.get(f"/v1/messages/batches/{batch.id}/results", cast_to=httpx2.Response)
-    assert len(relayed.text.splitlines()) == 3
-    assert relayed.headers["x-gateway-reason"] == "ungoverned"
-    assert batch.id in [each.id for each in client.messages.batches.list(limit=2)]
-    assert client.messages.batches.delete(batch.id).id == batch.id
-
-
-async def test_a_batch_is_cancelled_asynchronously(patient: AsyncAnthropic) -> None:
-    batch = await patient.messages.batches.create(requests=[item("a", ALIAS)])
-    assert (await patient.messages.batches.cancel(batch.id)).processing_status == "canceling"
-    results = [result async for result in await patient.messages.batches.results(batch.id)]
-    assert [result.result.type for result in results] == ["canceled"]
-
-
-def item(name: str, model: str) -> Request:
-    return {"custom_id": name, "params": {"model": model, "max_tokens": 500, "messages": HELLO}}
 
 
 # --- credentials and errors ---------------------------------------------------------------------------------
