@@ -126,7 +126,10 @@ def test_otherwise_no_tool_becomes_strict(tools: list[Json], choice: Json, field
 
 @pytest.mark.parametrize("choice", [NAMED, ANY])
 def test_a_call_for_json_alone_becomes_structured_output(choice: Json) -> None:
-    tool = {"name": "look", "input_schema": {"type": "object", "properties": {"at": {"type": "string"}}}}
+    tool: Json = {
+        "name": "look",
+        "input_schema": {"type": "object", "properties": {"at": {"type": "string"}}},
+    }
     done = forced(O55, choice, tool, output_config={"effort": "low"})
     body = json.loads(done.body)
     assert body["output_config"]["effort"] == "low"
