@@ -5,17 +5,20 @@ Nothing else here is read from the product, so that a catalogue row or a rule wh
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from gateway.compat.explain import features as asked
 from gateway.compat.explain.features import (
     PLAIN,
     TOOLS,
+    VERSION,
     Json,
     assistant,
     ends_with,
     thinks,
     user,
 )
+from gateway.compat.request import Context
 
 __all__ = ["PLAIN", "TOOLS", "Json", "assistant", "ends_with", "thinks", "user"]
 
@@ -220,3 +223,35 @@ def body_for(model: str, feature: Feature) -> Json:
 def counting(body: Json) -> Json:
     """The same request as a body for count_tokens."""
     return {key: value for key, value in body.items() if key not in NOT_COUNTED}
+
+
+def context_of(*features: Feature) -> Context:
+    """What the headers of a request with these features say."""
+    betas = tuple(dict.fromkeys(beta for feature in features for beta in feature.betas))
+    version = next((feature.version for feature in features if feature.version != VERSION), VERSION)
+    return Context(betas=betas, version=version)
+
+
+def together(one: Feature, other: Feature) -> Json | None:
+    """Both features in one request; None where they contradict each other."""
+    if VERSION not in (one.version, other.version):
+        return None
+    fields = dict(one.fields)
+    for key, value in other.fields.items():
+        both = _both(fields[key], value) if key in fields else value
+        if both is None:
+            return None
+        fields[key] = both
+    return fields
+
+
+def _both(mine: Any, theirs: Any) -> Any:
+    if mine == theirs:
+        return mine
+    if isinstance(mine, dict) and isinstance(theirs, dict) and not mine.keys() & theirs.keys():
+        return {**mine, **theirs}
+    if not (isinstance(mine, list) and isinstance(theirs, list)):
+        return None
+    names = [each.get("name") for each in [*mine, *theirs] if "name" in each]
+    tools = not any("role" in each for each in [*mine, *theirs])
+    return [*mine, *theirs] if tools and len(set(names)) == len(names) else None

@@ -5,16 +5,14 @@ First feature by feature, against what the reference says by hand; then every tw
 
 from collections.abc import Iterator
 from itertools import combinations
-from typing import Any
 
 import pytest
 
 from gateway.compat.catalog import Model
 from gateway.compat.envelope import Envelope, Headers, parse
-from gateway.compat.explain.features import VERSION
 from gateway.compat.request import Context, obstacle, rewrite, violations
 from gateway.core.types import to_json
-from tests.support.features import ALL, FEATURES, KNOWN, PLAIN, Feature, Json, body_for
+from tests.support.features import ALL, FEATURES, KNOWN, PLAIN, Feature, Json, body_for, context_of, together
 from tests.support.requests import KEEP
 from tests.support.rows import CATALOGUE, EVERY_PAIR, name
 
@@ -24,12 +22,6 @@ PAIRS = [*EVERY_PAIR]
 
 def by_name(feature: Feature) -> str:
     return feature.name
-
-
-def context_of(*features: Feature) -> Context:
-    betas = tuple(dict.fromkeys(beta for feature in features for beta in feature.betas))
-    version = next((feature.version for feature in features if feature.version != VERSION), VERSION)
-    return Context(betas=betas, version=version)
 
 
 def headers_of(context: Context) -> Headers:
@@ -69,31 +61,6 @@ def test_what_the_source_takes_is_said_to_each_target_or_named(feature: Feature)
 
 
 # --- two at once ------------------------------------------------------------------------------------------
-
-
-def together(one: Feature, other: Feature) -> Json | None:
-    """Both features in one request; None where they contradict each other."""
-    if VERSION not in (one.version, other.version):
-        return None
-    fields = dict(one.fields)
-    for key, value in other.fields.items():
-        both = _both(fields[key], value) if key in fields else value
-        if both is None:
-            return None
-        fields[key] = both
-    return fields
-
-
-def _both(mine: Any, theirs: Any) -> Any:
-    if mine == theirs:
-        return mine
-    if isinstance(mine, dict) and isinstance(theirs, dict) and not mine.keys() & theirs.keys():
-        return {**mine, **theirs}
-    if not (isinstance(mine, list) and isinstance(theirs, list)):
-        return None
-    names = [each.get("name") for each in [*mine, *theirs] if "name" in each]
-    tools = not any("role" in each for each in [*mine, *theirs])
-    return [*mine, *theirs] if tools and len(set(names)) == len(names) else None
 
 
 TOGETHER = [(pair, fields) for pair in combinations(FEATURES, 2) if (fields := together(*pair)) is not None]
