@@ -100,21 +100,39 @@ def simulate(
     refusals: Annotated[
         float, typer.Option(help="Scales how often models decline by themselves; 0: never.", min=0)
     ] = 1,
+    switch: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="How an open question is settled or models behave, e.g. recent_account=true.",
+        ),
+    ] = None,
 ) -> None:
-    """Run a Messages API that enforces each model's rules and costs nothing. --fault may be repeated."""
+    """Run a Messages API that enforces each model's rules and costs nothing. --fault and --switch may be
+    repeated.
+    """
     # Only here: the other commands need not wait for the simulator to be imported.
     from gateway.simulator.app import build_simulator
     from gateway.simulator.faults import parse_fault
+    from gateway.simulator.rules.switches import Switches, read_switches
 
     given = {"GATEWAY_CONFIG": str(config)} if config else {}
     settings = Settings.load({**os.environ, **given})
     catalogue = load(settings.config).catalogue
     faults = [parse_fault(spec) for spec in fault or ()]
-    simulator = build_simulator(catalogue, clock=SystemClock(), faults=faults, speed=speed)
+    simulator = build_simulator(
+        catalogue,
+        clock=SystemClock(),
+        faults=faults,
+        speed=speed,
+        refusals=refusals,
+        switches=read_switches(",".join(switch or ()), Switches()),
+    )
     logs.configure("warning", settings.log_format)
     with bound(host, port) as listener:
         rows = [("simulator", url_of(listener)), ("models", f"{len(catalogue.models)} in the catalogue")]
-        view.console().print(view.facts([*rows, *(("fault", spec) for spec in fault or ())]))
+        rows += [("fault", spec) for spec in fault or ()] + [("switch", spec) for spec in switch or ()]
+        view.console().print(view.facts(rows))
         sys.stdout.flush()
         run(simulator, listener, SIMULATOR)
 

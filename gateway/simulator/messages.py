@@ -22,7 +22,7 @@ from gateway.simulator.exchange import Exchange
 from gateway.simulator.fallbacks import Attempt, Stickiness, chain, hands_over, joined
 from gateway.simulator.faults import Fault, FaultPlan, Strike, parse_fault
 from gateway.simulator.replies import events, refusals
-from gateway.simulator.replies.cache import PromptCache, PromptUse, scope_of
+from gateway.simulator.replies.cache import PromptCache, PromptUse, has_breakpoint, scope_of
 from gateway.simulator.replies.compose import compose
 from gateway.simulator.replies.intent import tool_line
 from gateway.simulator.replies.profiles import Profile, profile_of
@@ -167,7 +167,7 @@ class Messages:
         if strike.kind in ("empty", "refusal"):
             reply = EMPTY if strike.kind == "empty" else refusals.refusal(case, digest.encode())
             reply = credits.redeemed(case, credits.offered(case, reply, now), now)
-            return Answer(case, reply, self._use(case, now), message_id)
+            return Answer(case, reply, self._use(case, tokens, now), message_id)
         attempts = self._attempts(case, tokens, habit, now)
         last, first = attempts[-1], attempts[0]
         reply = last.reply
@@ -189,7 +189,7 @@ class Messages:
         attempts: list[Attempt] = []
         for one in line:
             prompt = tokens if one is case else _tokens(one)
-            use = self._use(one, now)
+            use = self._use(one, prompt, now)
             attempts.append(Attempt(one, self._compose(one, prompt, habit), use))
             if not hands_over(one, attempts[-1].reply):
                 break
@@ -207,9 +207,12 @@ class Messages:
             obeys=self._lines.obeyed(case),
         )
 
-    def _use(self, case: Case, now: float) -> PromptUse:
+    def _use(self, case: Case, tokens: int, now: float) -> PromptUse:
+        body = shown_body(case)
+        if not has_breakpoint(body):
+            return PromptUse(tokens)
         wait_s = self._profiles[case.model.id].first_token_ms * self._latency_factor / 1000
-        return self._cache.use(shown_body(case), case.model, now, scope=scope_of(case), readable_in_s=wait_s)
+        return self._cache.use(body, case.model, now, scope=scope_of(case), readable_in_s=wait_s)
 
     def _pace(self, answer: Answer, strike: Strike) -> Pace:
         profile, factor = self._profiles[answer.case.model.id], self._latency_factor

@@ -151,3 +151,16 @@ def test_a_wrong_setting_is_named_and_nothing_starts(
 def test_a_wrong_fault_is_named() -> None:
     ran = run("simulate", "--config", str(CONFIG / "gateway.yaml"), "--fault", "kind=bored")
     assert (ran.code, "bored" in ran.err) == (2, True)
+
+
+def test_a_wrong_switch_is_named_and_a_right_one_shown(tmp_path: Path) -> None:
+    ran = run("simulate", "--config", str(CONFIG / "gateway.yaml"), "--switch", "colour=blue")
+    assert (ran.code, "colour" in ran.err) == (2, True)
+    given = ("--switch", "preview_retired=true", "--switch", "strict_roles=true")
+    with server("simulate", "--port", "0", *given, env=environment(tmp_path), cwd=tmp_path) as (
+        process,
+        said,
+    ):
+        models = get(f"{address(said)}/v1/models?limit=100").json()["data"]
+        assert "claude-mythos-preview" not in {model["id"] for model in models}
+        assert ended(process) == 0

@@ -125,10 +125,8 @@ class PromptCache:
     def use(
         self, body: Json, model: Model, now: float, *, scope: Scope = Scope(), readable_in_s: float = 0.0
     ) -> PromptUse:
-        """Bill a prompt: what is read, what is written, what is neither."""
+        """Bill a prompt with a breakpoint in it: what is read, what is written, what is neither."""
         places = list(_places(body))
-        if not any(place.ttl for place in places):
-            return PromptUse(sum(count_block(place.block, model) for place in places))
         prefixes = _prefixes(places, model, scope)
         least = model.min_cacheable_tokens if scope.least_tokens is None else scope.least_tokens
         marked = [n for n, place in enumerate(places) if place.ttl and prefixes[n][1] >= least]
@@ -178,6 +176,13 @@ class PromptCache:
             self._entries.popitem(last=False)
 
 
+def has_breakpoint(body: Json) -> bool:
+    """Whether a request asks for anything to be cached."""
+    contents = [body.get("tools"), body.get("system"), *(message["content"] for message in body["messages"])]
+    blocks = (block for content in contents if isinstance(content, list) for block in content)
+    return bool(body.get("cache_control")) or any(_mark_of(block) for block in blocks)
+
+
 def _places(body: Json) -> Iterator[_Place]:
     """Every block of the prompt in reading order."""
     contents = [(0, "", body.get("tools")), (1, "", body.get("system"))]
@@ -196,10 +201,10 @@ def _places(body: Json) -> Iterator[_Place]:
 
 def _mark_of(block: Json) -> Json | None:
     """The breakpoint of a block, or one inside the content of a result."""
-    inner = block.get("content") if isinstance(block.get("content"), list) else []
-    marks = [part.get("cache_control") for part in [*as_blocks(inner), block]]
-    found = [mark for mark in marks if isinstance(mark, dict)]
-    return found[-1] if found else None
+    mark, inner = block.get("cache_control"), block.get("content")
+    if not mark and isinstance(inner, list):
+        mark = next((part["cache_control"] for part in as_blocks(inner) if part.get("cache_control")), None)
+    return mark if isinstance(mark, dict) else None
 
 
 def _prefixes(places: list[_Place], model: Model, scope: Scope) -> list[tuple[Key, int]]:

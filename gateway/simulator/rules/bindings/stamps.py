@@ -10,7 +10,7 @@ thinking which a client filters out.
 
 import base64
 import hashlib
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from gateway.core.types import parse_json, to_json
@@ -42,8 +42,17 @@ class Stamp:
 
     def sealed(self) -> str:
         """The signature."""
-        payload = to_json(list(astuple(self)))
-        return base64.b64encode(to_json([*astuple(self), digest(payload)])).decode()
+        values = [
+            self.producer,
+            self.text,
+            self.tokens,
+            self.account,
+            self.end_user,
+            self.prefix,
+            self.previous,
+            self.trail,
+        ]
+        return base64.b64encode(to_json([*values, digest(to_json(values))])).decode()
 
 
 def read(signature: str) -> Stamp | None:
