@@ -220,8 +220,11 @@ def _edited(message: Raw, edits: Sequence[Edit]) -> Raw:
     turn = read(message, Fields)
     if turn is None or all(isinstance(edit, After | Strict) for edit in edits):
         return message
-    content = next((edit.content for edit in edits if isinstance(edit, Replace)), turn.get("content"))
+    content = turn.get("content")
     blocks = raw_blocks(content)
+    replacing = next((edit.content for edit in edits if isinstance(edit, Replace)), None)
+    if replacing is not None:
+        blocks = _marked_like(raw_blocks(replacing) or [], blocks or ())
     if blocks is None:
         return message
     calls = {edit.call for edit in edits if isinstance(edit, Results)}
@@ -231,6 +234,18 @@ def _edited(message: Raw, edits: Sequence[Edit]) -> Raw:
         blocks.insert(edit.at, edit.block)
     blocks += [edit.block for edit in edits if isinstance(edit, Append)]
     return encode(turn | {"content": encode(blocks)})
+
+
+def _marked_like(blocks: list[Raw], shown: Sequence[Raw]) -> list[Raw]:
+    """Return the blocks with the last cache marker of those in whose place they stand, at their end."""
+    markers = [
+        fields["cache_control"] for raw in shown if "cache_control" in (fields := read(raw, Fields) or {})
+    ]
+    at = next((at for at in reversed(range(len(blocks))) if not _is_thinking(blocks[at])), None)
+    if not markers or at is None:
+        return blocks
+    marked = encode((read(blocks[at], Fields) or {}) | {"cache_control": markers[-1]})
+    return [*blocks[:at], marked, *blocks[at + 1 :]]
 
 
 def _result_as_text(raw: Raw, calls: Collection[str]) -> list[Raw]:

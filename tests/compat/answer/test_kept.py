@@ -186,6 +186,14 @@ def test_a_prefill_s_words_and_the_model_s_own_turn_are_repeated() -> None:
         assert second["messages"] == [*first["messages"], says(text('```json\n{"a": 1}\n```')), HELLO]
 
 
+def test_a_cache_marker_of_the_application_s_stands_at_the_end_of_the_model_s_own_turn() -> None:
+    talk = Talk(O45, O46)
+    talk.say(HELLO, says(text("{")), reply=[text('```json\n{"a": 1}\n```')])
+    mark = {"cache_control": {"type": "ephemeral"}}
+    second = talk.say(HELLO, says({**text('{"a": 1}'), **mark}), HELLO, reply=[text("done")])
+    assert second["messages"][1] == says({**text('```json\n{"a": 1}\n```'), **mark})
+
+
 def test_an_answer_that_was_cut_stays_two_turns_with_the_question_between() -> None:
     talk = Talk(O45, O46)
     begun, rest = "A long story. " * 40, "The end."
