@@ -10,7 +10,7 @@ One pass over the messages makes all addresses of a history: the digest grows wi
 hashed onto a copy.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, TypeVar
@@ -18,13 +18,14 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Raw
 
-from gateway.compat.envelope import THINKING_BLOCKS, Envelope, Fields, Turn, encode, present, read
+from gateway.compat.envelope import THINKING_BLOCKS, Envelope, Fields, Turn, encode, read
 
 T = TypeVar("T")
 
 _CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 _BLANK = b" \t\r\n\f\v"
 _QUOTE, _BRACKET = b'"['
+_NULL = Raw(b"null")
 
 
 class _Part(msgspec.Struct, frozen=True):
@@ -102,15 +103,19 @@ def _recognised(parts: Sequence["_Part"], others: Sequence[Any]) -> bytes:
     said = "".join([part.text for part in parts if part.type == "text" and part.text is not None])
     calls = [[part.type, part.id, part.name] for part in parts if part.type in _CALLS]
     text = said.encode("utf-8", "surrogatepass").translate(None, _BLANK)
+    if not calls and not others:
+        return text + b"\0[[],[]]"
     return text + b"\0" + msgspec.json.encode([calls, others], order="deterministic")
 
 
 def raw_blocks(content: Raw | None) -> list[Raw] | None:
     """Return the blocks of a content, a string as one text block; None where it is neither."""
+    if content is None or _head(content) != _QUOTE:
+        return read(content, list[Raw])
     text = read(content, str)
-    if text is not None:
-        return [encode({"type": "text", "text": content})] if text else []
-    return read(content, list[Raw])
+    if text is None:
+        return None
+    return [encode({"type": "text", "text": content})] if text else []
 
 
 class _Chain:
@@ -121,16 +126,16 @@ class _Chain:
     def __init__(self, fields: Mapping[str, Raw]) -> None:
         self._hash = sha256(b"gateway replay")
         for name in ("system", "tools"):
-            self._add(b"", *_said(fields.get(name)))
+            self._add(_said(fields.get(name), [b""]))
 
     def take(self, turn: Turn) -> str | None:
         """Go on behind a turn; return the address of an answer."""
         if turn.role != "assistant":
-            self._add(turn.role.encode("utf-8", "surrogatepass"), *_said(turn.content))
+            self._add(_said(turn.content, [_name(turn.role)]))
             return None
         answer = echo(turn.content)
         address = self.address(answer)
-        self._add(b"a", answer)
+        self._add([b"a", len(answer).to_bytes(8, "big"), answer])
         return address
 
     def address(self, answer: bytes) -> str:
@@ -138,47 +143,50 @@ class _Chain:
         digest.update(b"answer" + answer)
         return digest.hexdigest()
 
-    def _add(self, *parts: bytes | memoryview) -> None:
-        framed = [piece for part in parts for piece in (len(part).to_bytes(8, "big"), part)]
-        self._hash.update(b"".join((*framed, b"\xff" * 8)))  # one call a turn: each costs as much as 1 KB
+    def _add(self, pieces: list[bytes | Raw]) -> None:
+        self._hash.update(b"\0".join([*pieces, b"\0"]))  # one call a turn: each costs as much as 1 KB
 
 
-def _said(content: Raw | None) -> Iterator[bytes | memoryview]:
-    """Give what a content says, piece by piece; a string is one text block."""
+def _said(content: Raw | None, pieces: list[bytes | Raw]) -> list[bytes | Raw]:
+    """Add what a content says, piece by piece; a string is one text block.
+
+    The pieces are JSON, which holds no zero byte, so one stands between them.
+    """
     if content is None:
-        return
+        return pieces
     if _head(content) != _BRACKET:
-        yield b"t"
-        yield memoryview(content)
-        return
+        pieces += (b"t", content)
+        return pieces
     blocks = _read(_BLOCKS, content)
     if blocks is None:
-        yield b"?"
-        yield memoryview(content)
-        return
+        pieces += (b"?", content)
+        return pieces
     for block in blocks:
-        yield from _block(block)
+        _add_block(block, pieces)
+    return pieces
 
 
-def _block(block: Fields) -> Iterator[bytes | memoryview]:
-    """Give what a block says; cache markers, nulls and the order of its keys are left out."""
+def _add_block(block: Fields, pieces: list[bytes | Raw]) -> None:
+    """Add what a block says; cache markers, nulls and the order of its keys are left out."""
     if len(block) == 2 and "text" in block and "type" in block:
-        yield b"t"
-        yield memoryview(block["text"])
+        pieces += (b"t", block["text"])
         return
-    names = sorted(name for name, value in block.items() if name != "cache_control" and present(value))
+    names = sorted([name for name, value in block.items() if name != "cache_control" and value != _NULL])
     if names == ["text", "type"]:
-        yield b"t"
-        yield memoryview(block["text"])
+        pieces += (b"t", block["text"])
         return
-    yield b"{"
+    pieces.append(b"{")
     for name in names:
-        yield b"." + name.encode("utf-8", "surrogatepass")
+        pieces.append(_name(name))
         if name == "content":
-            yield from _said(block[name])
+            _said(block[name], pieces)
         else:
-            yield memoryview(block[name])
-    yield b"}"
+            pieces.append(block[name])
+    pieces.append(b"}")
+
+
+def _name(name: str) -> bytes:
+    return b"." + name.encode("utf-8", "surrogatepass").replace(b"\0", b"\0.")
 
 
 def _read(decoder: "msgspec.json.Decoder[T]", raw: Raw) -> T | None:
