@@ -13,6 +13,10 @@ schema can be said so, the tool's input is asked for as structured output instea
 What the model writes is shown as the call; when the call comes back with its result, the conversation gets
 the text again that the model wrote, and the result as text.
 
+In a thread nothing of this can be said: its turns must all bring the same `tool_choice`, its later ones do
+not bring the tools, and the upstream holds what the model wrote and not what was shown. So it stays on
+control, which forces the call.
+
 Exactly one call (`disable_parallel_tool_use`) becomes at most one, as `auto` has it.
 """
 
@@ -28,6 +32,7 @@ from gateway.compat.envelope import Fields, encode, present, read
 from gateway.compat.replay import After, Append, Edit, Strict
 from gateway.compat.rules import thinking, tools
 from gateway.compat.schemas import closed
+from gateway.compat.thread import leaves_thread
 from gateway.core.types import RewriteClass
 
 _HAS_CALLS = (b'"tool_use"', b'"tool_result"')
@@ -68,6 +73,8 @@ def unsayable(draft: Draft) -> str:
 def is_emulated(draft: Draft) -> bool:
     """Tell whether a call is forced that the source would make, and that the target is asked for in words."""
     if draft.policy.forced_tool != "emulate" or draft.envelope.max_tokens == 0:
+        return False
+    if leaves_thread(draft.envelope):
         return False
     if not tools.cannot_force(draft.fields, draft.target) or not _is_served_by_source(draft):
         return False

@@ -214,3 +214,13 @@ def test_the_policy_may_keep_it_from_the_target(choice: Any) -> None:
     assert found is not None
     assert found.change.rule == "forced_tool"
     assert found.reject is (choice == "reject")
+
+
+@pytest.mark.parametrize("thread", [{"type": "create"}, {"type": "continue", "previous_message_id": "msg_1"}])
+def test_in_a_thread_a_forced_call_stays_where_it_can_be_forced(thread: Json) -> None:
+    tools = {} if thread["type"] == "continue" else {"tools": [STRICT_READY]}
+    envelope = asked(O45, tool_choice=NAMED, thread=thread, **tools)
+    found = obstacle(envelope, O45, O55, KEEP)
+    assert found is not None
+    assert found.change.rule == "forced_tool"
+    assert obstacle(envelope, O45, O46, KEEP) is None
