@@ -36,7 +36,15 @@ _FIELDS = msgspec.json.Decoder(Fields)
 _DECODERS: dict[object, msgspec.json.Decoder[Any]] = {}
 """By type; making one costs more than most of what is read with it."""
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_PICTURE = re.compile(rb'"data"\s*:\s*"(?=[A-Za-z0-9+/=_\\-]{1024})')
+_MEDIA_TYPE = b'"media_type"'
+_NEAR = 64
+_BASE64 = re.compile(rb"[A-Za-z0-9+/=_\\-]{1024}")
+_DATA = re.compile(rb'"data"\s*:\s*"$')
+_DATA_BEFORE = re.compile(rb'"\s*,\s*(?:"type"\s*:\s*"base64"\s*,\s*)?$')
+_DATA_BEHIND = re.compile(
+    rb'"media_type"\s*:\s*"[^"]*"\s*,\s*(?:"type"\s*:\s*"base64"\s*,\s*)?"data"\s*:\s*"(?=%s)'
+    % _BASE64.pattern
+)
 _LONE_SURROGATE = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])")
 
 
@@ -273,14 +281,22 @@ def _head(raw: Raw) -> bytes:
 
 
 def _pictures(body: bytes) -> Iterator[int]:
-    """Give the bytes of data of each block that holds some, without looking at every one of them."""
-    start = body.find(b'"data"')
-    while start >= 0:
-        begun = _PICTURE.match(body, start)
-        end = body.find(b'"', begun.end()) if begun else start + 1
+    """Give the bytes of data of each block that holds some, found by the media type beside it.
+
+    Most bytes of a picture are not looked at, which is why this is no search for what pictures look like.
+    """
+    place = body.find(_MEDIA_TYPE)
+    while place >= 0:
+        begun = _DATA_BEHIND.match(body, place)
+        behind = body.find(b'"', begun.end()) if begun else place + 1
+        ended = None if begun else _DATA_BEFORE.search(body, max(0, place - _NEAR), place)
         if begun:
-            yield end - begun.end()
-        start = body.find(b'"data"', end)
+            yield behind - begun.end()
+        elif ended:
+            start = body.rfind(b'"', 0, ended.start()) + 1
+            if _DATA.search(body, max(0, start - _NEAR), start) and _BASE64.match(body, start):
+                yield ended.start() - start
+        place = body.find(_MEDIA_TYPE, behind)
 
 
 def _position(body: bytes, error: Exception) -> str:
@@ -315,7 +331,7 @@ def _read_prefill(turns: tuple[Turn, ...]) -> Prefill | None:
     return Prefill(start, "".join(said), kinds <= THINKING_BLOCKS | {"text"})
 
 
-_MARKER = re.compile(rb'[,\s]*"cache_control"\s*:\s*\{[^{}]*\}')
+_MARKER = re.compile(rb'"cache_control"\s*:\s*\{[^{}]*\}')
 _LARGE = 256 * 1024
 """Above this size contents are compared as the bytes they are: reading them would cost too much."""
 
@@ -342,9 +358,11 @@ def _digest_of_bytes(contents: tuple[Raw | None, ...]) -> str | None:
     for content in contents:
         if content is None:
             return None
-        data = bytes(content)
-        digest.update(_MARKER.sub(b"", data) if b'"cache_control"' in data else data)
-        digest.update(b"\0")
+        data, behind = bytes(content), 0
+        for marker in _MARKER.finditer(data):
+            digest.update(data[behind : marker.start()].rstrip(b", \t\r\n"))
+            behind = marker.end()
+        digest.update(data[behind:] + b"\0")
     return digest.hexdigest()
 
 

@@ -67,13 +67,39 @@ def test_more_messages_than_the_api_takes_are_refused(size: int) -> None:
         parse(body(100_001))
 
 
-def test_pictures_are_counted_by_what_they_hold_and_words_about_data_are_none() -> None:
-    data = "A" * 2000
-    body = (
-        f'{{"model":"m","a":{{"data": "{data}"}},"b":{{"data"\n:\t"{data}="}},"c":{{"data":"short"}},'
-        f'"d":"data","e":"\\"data\\":\\"{data}","f":{{"data":"{"a b " * 500}"}}}}'
-    )
-    assert parse(body.encode()).pictures == (2, 4001)
+DATA = "A" * 2000
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        f'"type": "base64", "media_type": "image/png", "data": "{DATA}"',
+        f'"type":"base64","data":"{DATA}","media_type":"image/png"',
+        f'"media_type":"image/png","type":"base64","data":"{DATA}"',
+        f'"media_type":"image/png","data" :\n"{DATA}","type":"base64"',
+        f'"data":"{DATA}","type":"base64" , "media_type":"image/png"',
+        f'"data":"{DATA}","media_type":"image/png","type":"base64"',
+    ],
+)
+def test_pictures_are_counted_in_whatever_order_their_source_is_told(source: str) -> None:
+    body = f'{{"model":"m","a":{{{source}}},"b":{{"type":"text"}},"c":{{{source}}}}}'
+    assert parse(body.encode()).pictures == (2, 4000)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        '"media_type":"image/png","data":"short"',
+        '"data":"short","media_type":"image/png"',
+        f'"media_type":"text/plain","data":"{"a b " * 500}"',
+        f'"data":"{"a b " * 500}","media_type":"text/plain"',
+        f'"text":"{DATA}","media_type":"image/png"',
+        f'"text":"\\"media_type\\":\\"image/png\\",\\"data\\":\\"{DATA}"',
+        f'"text":"media_type","data":"{DATA}"',
+    ],
+)
+def test_what_is_no_picture_is_text(words: str) -> None:
+    assert parse(f'{{"model":"m","a":{{{words}}}}}'.encode()).pictures == (0, 0)
 
 
 def test_a_body_is_kept_with_every_value_as_it_came() -> None:
