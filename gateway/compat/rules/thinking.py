@@ -258,7 +258,7 @@ def _with_effort_of_budget(draft: Draft, budget: int) -> tuple[Draft, str]:
         return draft, "by default"
     default = draft.target.effort.default
     if draft.target.line == "haiku" and default is not None:
-        effort = min(effort, default, key=EFFORTS.index)
+        effort = default if EFFORTS.index(default) < EFFORTS.index(effort) else effort
     return draft.put("output_config", options | {"effort": encode(effort)}), effort
 
 
