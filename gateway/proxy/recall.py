@@ -8,10 +8,14 @@ that may be bound to what cannot be repeated is left out, named `replay`.
 An answer's note is written before its last bytes go out, and they wait for the store no longer than
 `WRITE_S`, so that the next turn finds it on any replica. An answer that control gave in the candidate's place
 leaves a note as well: it says that nothing is to be repeated for it.
+
+Each unit's notes are its own. Many conversations begin alike ("hi", and the same greeting back), and what a
+model thought for one user is nobody else's. Where one unit says the same twice, the first note stays.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from gateway.compat import replay
 from gateway.compat.address import Address, addresses, answer_digests
@@ -26,9 +30,12 @@ from gateway.core.spec import CompatPolicy
 from gateway.core.types import Arm, Reason
 from gateway.proxy.call import Call, Plane
 from gateway.proxy.resolve import Resolved
+from gateway.store.notebook import Found, Notebook
 
 READ_S = 0.25
 WRITE_S = 0.005
+LOOKS, LOOK_S = 4, 0.02
+"""How often, and after how long, to look again for a note that may be on its way."""
 
 Keep = Callable[[Kept], Awaitable[None]]
 """Takes what must be repeated of an answer, before its last bytes go out."""
@@ -44,18 +51,54 @@ async def recollect(call: Call, resolved: Resolved, plane: Plane) -> Replay:
     if not leaves_notes(source, target, policy):
         return NOTHING
     answers = addresses(call.envelope)
-    digests = [answer.digest for answer in answers]
-    found = await plane.notebook.read(governed.name, digests, READ_S)
+    pinned = resolved.assignment.reason is Reason.pinned
+    expected = _expected(call.envelope, answers) if pinned and _hides(call, source, target, policy) else set()
+    shelf = _Shelf(plane.notebook, governed.name, resolved.unit_key)
+    found = await _read([answer.digest for answer in answers], expected, shelf)
     read = {digest: replay.unpack(data) for digest, data in found.notes.items()}
     notes = {digest: note for digest, note in read.items() if note is not None}
-    unknown = found.unknown | (read.keys() - notes.keys())
-    # What was once taken for nothing stays nothing here, also where its note turns up late.
-    plane.notebook.mark(governed.name, set(digests) - found.notes.keys() - found.unknown)
     if target.checks_prefix == "never":
         return replace(replay.recollect(answers, notes), broken_at=None)
-    pinned = resolved.assignment.reason is Reason.pinned
-    expected = _expected(call.envelope, answers) if pinned and _hides(call, source, target, policy) else ()
-    return replay.recollect(answers, notes, unknown, expected)
+    return replay.recollect(answers, notes, found.unknown | (read.keys() - notes.keys()), expected)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shelf:
+    """The notes of one unit in one migration."""
+
+    notebook: Notebook
+    migration: str
+    unit_key: str
+
+    async def read(self, digests: Sequence[str]) -> Found:
+        names = {self._name(digest): digest for digest in digests}
+        found = await self.notebook.read(self.migration, names, READ_S)
+        notes = {names[name]: data for name, data in found.notes.items()}
+        return Found(notes, frozenset(names[name] for name in found.unknown))
+
+    async def write(self, digests: Sequence[str], data: bytes) -> None:
+        names = [self._name(digest) for digest in digests]
+        await self.notebook.write(self.migration, names, data, wait_s=WRITE_S, once=True)
+
+    def mark(self, digests: Iterable[str]) -> None:
+        self.notebook.mark(self.migration, [self._name(digest) for digest in digests])
+
+    def _name(self, digest: str) -> str:
+        return f"{self.unit_key}:{digest}"
+
+
+async def _read(digests: Sequence[str], expected: set[str], shelf: _Shelf) -> Found:
+    """Read notes; where but the newest is missing, which another replica may just be writing, look again."""
+    found = await shelf.read(digests)
+    for _ in range(LOOKS):
+        if expected - found.notes.keys() != {digests[-1]} or found.unknown:
+            break
+        await asyncio.sleep(LOOK_S)
+        newest = await shelf.read(digests[-1:])
+        found = Found({**found.notes, **newest.notes}, newest.unknown)
+    # What was once taken for nothing stays nothing here, also where its note turns up late.
+    shelf.mark(set(digests) - found.notes.keys() - found.unknown)
+    return found
 
 
 def leaves_notes(source: Model, target: Model, policy: CompatPolicy) -> bool:
@@ -92,7 +135,8 @@ def keeper(call: Call, resolved: Resolved, past: Replay, plane: Plane) -> Callab
             made = note_of(call.envelope, rewritten.edits, kept, past.notes)
             digests, note = made or (answer_digests(call.envelope, kept.echoes), Note((), past.notes))
             note = past.below(note) if served is Arm.candidate else FOREIGN
-            await plane.notebook.write(governed.name, digests, replay.pack(note), wait_s=WRITE_S)
+            shelf = _Shelf(plane.notebook, governed.name, resolved.unit_key)
+            await shelf.write(digests, replay.pack(note))
 
         return keep
 

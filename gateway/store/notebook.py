@@ -184,13 +184,22 @@ class Notebook:
         return Found(notes, frozenset(unknown))
 
     async def write(
-        self, migration: str, digests: Iterable[str], data: bytes, *, wait_s: float = 0.0, ttl_s: int = TTL_S
+        self,
+        migration: str,
+        digests: Iterable[str],
+        data: bytes,
+        *,
+        wait_s: float = 0.0,
+        ttl_s: int = TTL_S,
+        once: bool = False,
     ) -> None:
         """Remember one entry under each of `digests`, and tell the store behind the request.
 
-        The caller waits `wait_s` for that at most.
+        The caller waits `wait_s` for that at most. With `once` an entry that this process knows stays.
         """
         for digest in digests:
+            if once and (migration, digest) in self._pages and self._pages.get((migration, digest)):
+                continue
             self._pages.put((migration, digest), data)
             name, value = (
                 self._seal.name(migration, digest),

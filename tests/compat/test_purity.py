@@ -179,10 +179,8 @@ class Conversation:
             for digest in digests:
                 self.notes[digest] = pack(sent.past.below(note))
         begun = envelope.prefill.text if envelope.prefill is not None else ""
-        if begun.strip() and shown and shown[0]["type"] == "text":
-            shown = [{**shown[0], "text": begun + shown[0]["text"]}, *shown[1:]]
-        elif begun.strip():
-            shown = [{"type": "text", "text": begun}, *shown]
+        if begun.strip():
+            shown = with_beginning(shown, begun)
         self.history += [*own, {"role": "assistant", "content": shown}]
 
 
@@ -201,15 +199,13 @@ def stem(sent: Sent) -> list[bytes]:
     return sent.messages[:-1] if begun else sent.messages
 
 
-def begun_with(sent: Sent) -> list[Json]:
-    """Return an answer as it comes back from an application that put the beginning it gave in front of it."""
-    first = next((at for at, block in enumerate(sent.said) if block["type"] == "text"), None)
-    prefill = sent.rewritten.plan.prefill
-    if first is None:
-        thoughts = [block for block in sent.said if block["type"] in THINKING]
-        return [*thoughts, {"type": "text", "text": prefill}, *sent.said[len(thoughts) :]]
-    whole = {"type": "text", "text": prefill + sent.said[first]["text"]}
-    return [*sent.said[:first], whole, *sent.said[first + 1 :]]
+def with_beginning(blocks: list[Json], beginning: str) -> list[Json]:
+    """Return an answer with the beginning that the application gave in front of what was said."""
+    first = next((at for at, block in enumerate(blocks) if block["type"] not in THINKING), len(blocks))
+    if blocks[first:] and blocks[first]["type"] == "text":
+        whole = {"type": "text", "text": beginning + blocks[first]["text"]}
+        return [*blocks[:first], whole, *blocks[first + 1 :]]
+    return [*blocks[:first], {"type": "text", "text": beginning}, *blocks[first:]]
 
 
 def steps(conversation: Conversation) -> Iterator[tuple[Sent, Sent]]:
@@ -239,7 +235,10 @@ def test_each_request_goes_on_from_the_one_before_it_byte_for_byte(
         own = json.loads(after.messages[len(begun)])
         assert own["role"] == "assistant"
         if begun == before.messages:
-            assert plain(own["content"]) in (plain(before.said), plain(begun_with(before)))
+            assert plain(own["content"]) in (
+                plain(before.said),
+                plain(with_beginning(before.said, before.rewritten.plan.prefill)),
+            )
         assert after.rest == before.rest or not after.past.notes
 
 

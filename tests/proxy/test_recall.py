@@ -12,6 +12,7 @@ import pytest
 from gateway.core.spec import CompatPolicy
 from gateway.proxy.recall import leaves_notes
 from gateway.store.notebook import Notebook
+from tests.support.eventually import eventually
 from tests.support.plane import (
     CATALOGUE,
     O45,
@@ -88,8 +89,8 @@ class Thinker:
 class Talk:
     """A conversation of an application that never asked for thinking."""
 
-    def __init__(self, process: Process, thinker: Thinker, **fields: Any) -> None:
-        self.process, self.thinker, self.fields = process, thinker, fields
+    def __init__(self, process: Process, thinker: Thinker, unit: str = "u", **fields: Any) -> None:
+        self.process, self.thinker, self.unit, self.fields = process, thinker, unit, fields
         self.turns: list[Json] = []
         self.said = 0
         self.heard = Heard()
@@ -99,7 +100,7 @@ class Talk:
         self.said += 1
         asked = [*self.turns, {"role": "user", "content": f"question {self.said}"}]
         body = json.dumps({"model": O45, "max_tokens": 64, "messages": asked, **self.fields}).encode()
-        self.heard = await self.process.post(body, path, x_gateway_unit="u")
+        self.heard = await self.process.post(body, path, x_gateway_unit=self.unit)
         assert self.heard.status == 200, self.heard.body
         if path == "/v1/messages":
             self.turns = [*asked, {"role": "assistant", "content": self.heard.json["content"]}]
@@ -219,6 +220,17 @@ async def test_counting_tokens_repeats_the_same_and_writes_nothing(
     assert len(process.store.server.data.notes) == 1
 
 
+async def test_two_users_who_say_the_same_do_not_share_what_the_model_thought(
+    process: Process, thinker: Thinker
+) -> None:
+    ann, bob = Talk(process, thinker, "ann"), Talk(process, thinker, "bob")
+    await ann.say()
+    await bob.say()
+    bob.turns[-1] = ann.turns[-1]
+    assert thoughts(await bob.say()) == []
+    assert thoughts(await ann.say()) == ["sig+1=="]
+
+
 async def test_a_fork_and_a_retry_find_what_is_theirs(process: Process, thinker: Thinker) -> None:
     talk = Talk(process, thinker)
     await talk.say()
@@ -229,6 +241,20 @@ async def test_a_fork_and_a_retry_find_what_is_theirs(process: Process, thinker:
     assert thoughts(asked) == ["sig+1=="]
     assert thoughts(await talk.say()) == ["sig+1==", "sig+2=="]
     assert thoughts(await fork.say()) == ["sig+1==", "sig+3=="]
+
+
+async def test_a_note_that_is_on_its_way_is_waited_for_a_little(process: Process, thinker: Thinker) -> None:
+    talk = Talk(process, thinker)
+    await talk.say()
+    late = dict(process.store.server.data.notes)
+    process.store.server.data.notes.clear()
+    another_replica(process)
+    asking = asyncio.ensure_future(talk.say())
+    async with asyncio.timeout(1):
+        await eventually(lambda: process.store.calls["read_notes"])
+    process.store.server.data.notes.update(late)
+    assert thoughts(await asking) == ["sig+1=="]
+    assert "replay" not in talk.rewrites
 
 
 # --- not repeated -------------------------------------------------------------------------------------------

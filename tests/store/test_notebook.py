@@ -109,6 +109,16 @@ async def test_a_later_entry_replaces_an_earlier_one(fleet: Notebooks) -> None:
         assert await notebook.read("m", ["a"], WAIT_S) == Found({"a": b"second"})
 
 
+async def test_an_entry_that_is_written_once_stays_as_it_was_first(fleet: Notebooks) -> None:
+    here, _ = fleet.join()
+    here.mark("m", ["a"])
+    for data in (b"first", b"second"):
+        await here.write("m", ["a"], data, wait_s=WAIT_S, once=True)
+    there, _ = fleet.join()
+    for notebook in (here, there):
+        assert await notebook.read("m", ["a"], WAIT_S) == Found({"a": b"first"})
+
+
 async def test_an_entry_lives_for_its_ttl(fleet: Notebooks) -> None:
     here, _ = fleet.join()
     await noted(here, "a")
