@@ -3,6 +3,7 @@
 Time is that of the processor, as a ratio to one pass of a JSON scanner over the same bytes. Both are measured
 in turns, so that a busy machine slows both; each round gives one ratio, and the table shows their median and
 the middle half of them.
+For comparison there is the ratio to `json.loads`, which is what reading a body whole would cost.
 Memory is the most that was in use at once, the body that came in and the one that goes out included, as a
 multiple of the body that came in.
 
@@ -17,6 +18,8 @@ import time
 import tracemalloc
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
+from operator import truediv
 
 from bench.cases import SIZES, Case, cases
 
@@ -42,6 +45,8 @@ class Row:
     """A quarter of the rounds were below."""
     high: float
     """A quarter of the rounds were above."""
+    to_loads: float
+    """Median ratio to `json.loads`, which builds every value."""
     memory: float
     """Peak, as a multiple of the body."""
 
@@ -55,12 +60,12 @@ def measure(size: str, case: Case, rounds: int) -> Row:
     """Measure one case."""
     once = _seconds(case.scan, 1)
     times = max(1, round(TURN_S / max(once, 1e-7)))
-    scans, works = [], []
+    scans, works, loads = [], [], []
     for _ in range(rounds):
         scans.append(_seconds(case.scan, times))
         works.append(_seconds(case.run, times))
-    ratios = [work / scan for scan, work in zip(scans, works, strict=True)]
-    low, ratio, high = statistics.quantiles(ratios, n=4)
+        loads.append(_seconds(partial(json.loads, case.body), max(1, times // 8)))
+    low, ratio, high = statistics.quantiles(map(truediv, works, scans), n=4)
     return Row(
         size=size,
         case=case.name,
@@ -70,6 +75,7 @@ def measure(size: str, case: Case, rounds: int) -> Row:
         ratio=round(ratio, 2),
         low=round(low, 2),
         high=round(high, 2),
+        to_loads=round(statistics.median(map(truediv, works, loads)), 2),
         memory=round(peak(case), 2),
     )
 
@@ -97,7 +103,7 @@ def peak(case: Case) -> float:
 def table(rows: Sequence[Row]) -> str:
     """Return the rows as a table for people."""
     columns = f"{'body':>7}  {'case':<15} {'scan':>10} {'rewrite':>10}"
-    head = f"{columns} {'ratio':>6} {'middle half':>15} {'memory':>7}"
+    head = f"{columns} {'ratio':>6} {'middle half':>15} {'to loads':>8} {'memory':>7}"
     lines = [head, "-" * len(head)]
     for row in rows:
         scan, rewrite = (f"{us / 1000:.3f} ms" for us in (row.scan_us, row.rewrite_us))
@@ -105,7 +111,7 @@ def table(rows: Sequence[Row]) -> str:
         mark = "" if row.holds else "  over"
         lines.append(
             f"{row.size:>7}  {row.case:<15} {scan:>10} {rewrite:>10} {row.ratio:>6.2f} {spread:>15} "
-            f"{row.memory:>6.2f}×{mark}"
+            f"{row.to_loads:>8.2f} {row.memory:>6.2f}×{mark}"
         )
     return "\n".join([*lines, f"target: ratio ≤ {MAX_RATIO:g}, memory ≤ {MAX_MEMORY:g}×"])
 

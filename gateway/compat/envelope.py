@@ -362,7 +362,8 @@ def _digest_of_bytes(contents: tuple[Raw | None, ...]) -> str | None:
         for marker in _MARKER.finditer(data):
             digest.update(data[behind : marker.start()].rstrip(b", \t\r\n"))
             behind = marker.end()
-        digest.update(data[behind:] + b"\0")
+        digest.update(memoryview(data)[behind:])
+        digest.update(b"\0")
     return digest.hexdigest()
 
 
