@@ -27,6 +27,7 @@ from tests.support.plane import (
     event,
     in_front_of,
     message,
+    streaming,
 )
 from tests.support.scripted import Request, answer
 
@@ -192,6 +193,48 @@ async def test_a_streamed_answer_is_kept_before_its_last_event_goes_out(thinker:
         ]
         await process.call(json.dumps(body).encode(), headers={"x-gateway-unit": "u"}).answer()
         assert thoughts(thinker.asked[-1]) == ["sig+1=="]
+
+
+STREAMED: Json = {
+    "model": O45,
+    "max_tokens": 64,
+    "stream": True,
+    "messages": [{"role": "user", "content": "x"}],
+}
+
+
+@pytest.mark.parametrize("size", [1, 37, 100_000])
+async def test_however_a_stream_is_cut_its_note_is_there_when_its_end_is(size: int) -> None:
+    stream = b"".join(Thinker().events(1, O55))
+    cut = [stream[start : start + size] for start in range(0, len(stream), size)]
+    async with in_front_of(streaming(*cut), spec=AGEING) as process:
+        caller = process.call(json.dumps(STREAMED).encode(), headers={"x-gateway-unit": "u"})
+        await caller.until(lambda heard: b"message_stop" in heard.body)
+        assert len(process.store.server.data.notes) == 1
+        assert b"thinking" not in (await caller.answer()).body
+
+
+async def test_of_an_answer_that_was_not_heard_to_its_end_nothing_is_kept() -> None:
+    *most, end = Thinker().events(1, O55)
+    left = asyncio.Event()
+
+    async def stops(request: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(STREAM_HEAD + b"".join(chunk(each) for each in most))
+        await request.left.wait()
+        left.set()
+
+    async with in_front_of(stops, spec=AGEING) as process:
+        caller = process.call(json.dumps(STREAMED).encode(), headers={"x-gateway-unit": "u"})
+        await caller.until(lambda heard: b"message_delta" in heard.body)
+        caller.hang_up()
+        await caller.answer()
+        await left.wait()
+        assert not process.store.server.data.notes
+    async with in_front_of(streaming(*most, cut=True), spec=AGEING) as process:
+        heard = await process.post(json.dumps(STREAMED).encode())
+        assert b"event: error" in heard.body
+        assert b"message_stop" in end
+        assert not process.store.server.data.notes
 
 
 @pytest.mark.parametrize("stream", [False, True])

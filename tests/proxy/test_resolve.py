@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from gateway.compat.request import RULESET
 from gateway.core.assign import bucket_of
 from gateway.core.spec import CompatPolicy, Holdback, Lists
 from gateway.core.types import LINE, Arm, MigrationState, Phase, Pin
@@ -133,6 +134,27 @@ async def test_a_first_request_pins_its_conversation_and_enrols_whoever_is_compa
         assert [each.arm for each in enrolments] == ([arm] if enrolled or matched else [])
         await ask(process, body(), x_gateway_unit=unit)
         assert await writes_of(process) == ([], [])
+
+
+async def test_a_conversation_keeps_the_ruleset_that_it_began_with_and_a_new_one_gets_todays() -> None:
+    newer = replace(SPEC, candidate="claude-opus-5-5")
+    forced: dict[str, Any] = {"tools": [{"name": "t", "input_schema": {}}], "tool_choice": {"type": "any"}}
+    async with in_front_of(FINE, spec=newer) as process:
+        await ask(process, body(), x_gateway_unit=ALICE)
+        pins, _ = await writes_of(process)
+        older = [replace(write, pin=replace(write.pin, ruleset="1")) for write in pins]
+        await process.plane.ledger.note(older, 1)
+        await writes_of(process)
+        for _ in range(2):
+            heard = await process.post(going_on(**forced), x_gateway_unit=ALICE)
+            # The first ruleset knew no way to say it, so the candidate is not asked.
+            assert heard.headers["x-gateway-fallback"] == "rejected_by_model"
+        pins, _ = await writes_of(process)
+        assert {write.pin.ruleset for write in pins} <= {"1"}
+        heard = await process.post(body(text="another", **forced), x_gateway_unit=ALICE)
+        assert heard.headers["x-gateway-fallback"] == "no_tool_call"  # asked in words, and not heeded
+        pins, _ = await writes_of(process)
+        assert {write.pin.ruleset for write in pins} == {RULESET}
 
 
 async def test_a_session_is_remembered_by_its_conversation_and_as_a_whole() -> None:
