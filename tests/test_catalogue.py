@@ -208,10 +208,10 @@ def having(feature: str) -> set[str]:
         ("priority_tier", {O45, O46, O47, O48, S45, S46, H45, F5}),
         ("per_message_effort", {O5, O55, S55, H55, F51, M51, F52, M52}),
         ("tool_changes", {O48, O5, O55, S55, H55, *COVERED}),
-        ("fallbacks", {O5, O55, S55, *COVERED}),
-        ("fallbacks_default", {O5, O55, S55, H55, *COVERED}),
+        ("fallbacks", {O5, O55, S55, PREVIEW, *COVERED}),
+        ("fallbacks_default", {O5, O55, S55, H55, PREVIEW, *COVERED}),
         ("batch_300k", {O55, S55, H55}),
-        ("dynamic_search", {*CURRENT} - OLDEST - {PREVIEW}),
+        ("dynamic_search", {*CURRENT} - OLDEST),
     ],
 )
 def test_features_are_as_the_matrix_has_them(feature: str, models: set[str]) -> None:
@@ -234,12 +234,12 @@ def taking(tool: str) -> set[str]:
         ("computer_20250124", {S45, H45}),
         ("computer_20251124", {O45, O46, O47, O48, O5, S46, S5, F5, F51, M5, M51}),
         ("computer_toolset_20260801", {O5, O55, S55, H55, F51, F52, M51, M52}),
-        ("browser_toolset_20260801", {O55, H55, F51, F52, M51, M52}),
+        ("browser_toolset_20260801", {O55, H55, *COVERED}),
         ("text_editor_20250124", set()),
         ("text_editor_20250728", {*CURRENT}),
         ("web_search_20250305", {*CURRENT}),
-        ("web_search_20260318", {*CURRENT} - OLDEST - {PREVIEW}),
-        ("web_fetch_20260209", {*CURRENT} - OLDEST - {PREVIEW}),
+        ("web_search_20260318", {*CURRENT} - OLDEST),
+        ("web_fetch_20260209", {*CURRENT} - OLDEST),
         ("code_execution_20250825", {*CURRENT}),
         ("code_execution_20260120", {*CURRENT} - {H45}),
         ("bash_20250124", {*CURRENT}),
@@ -287,7 +287,7 @@ def test_fallbacks_name_older_models() -> None:
     assert {model.id for model in CATALOGUE.models if model.fallbacks} == having("fallbacks")
     assert row(S55).fallbacks == (S5,)
     assert row(O5).fallbacks == (O48,)
-    for model_id in {O55, *COVERED}:
+    for model_id in {O55, PREVIEW, *COVERED}:
         assert row(model_id).fallbacks == (O5, O48)
 
 

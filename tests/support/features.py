@@ -53,7 +53,7 @@ FORCES_THINKING = frozenset({O5, S5, F5, M5, H55})
 SYSTEM_TURNS = FABLES | {O48, O5, O55, S55, H55}
 EFFORT_PER_MESSAGE = NEWER_FABLES | {O5, O55, S55, H55}
 TASK_BUDGETS = FABLES | {O47, O48, O5, O55, S55, H55}
-FALLS_BACK = FABLES | {O5, O55, S55}
+FALLS_BACK = FABLES | {O5, O55, S55, MP}
 GEO = ADAPTIVE - {MP}
 FAST = frozenset({O55, F52, M52})
 ADVISED = ALL - {O45, S45, MP}
@@ -179,15 +179,15 @@ KNOWN: dict[str, Known] = {
     "extraction by a tool": FORCED,
     "a tool's result, adaptive": THINKS,
     "a tool's result, any": FORCED,
-    "web search, filtered": Known(ADAPTIVE - {MP}, "tool_version"),
-    "web fetch, filtered": Known(ADAPTIVE - {MP}, "tool_version"),
+    "web search, filtered": Known(ADAPTIVE, "tool_version"),
+    "web fetch, filtered": Known(ADAPTIVE, "tool_version"),
     "programmatic tools": Known(ALL - {H45}, "", frozenset({H45})),
     "computer of January 2025": Known(COMPUTER_2025_01, "tool_version", NO_COMPUTER_2025),
     "computer of November 2025": Known(COMPUTER_2025_11, "tool_version", NO_COMPUTER_2025),
     "computer toolset": Known(
         NEWER_FABLES | {O5, O55, S55, H55}, "", ALL - NEWER_FABLES - {O5, O55, S55, H55}
     ),
-    "browser toolset": Known(NEWER_FABLES | {O55, H55}, "", ALL - NEWER_FABLES - {O55, H55}),
+    "browser toolset": Known(FABLES | {O55, H55}, "", ALL - FABLES - {O55, H55}),
     "advisor Fable 5.2": Known(ADVISED, "advisor"),
     "advisor Opus 4.8": Known(ADVISED_BY_O48, "advisor"),
     "a system turn": Known(SYSTEM_TURNS, "system_turns"),
