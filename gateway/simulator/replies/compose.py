@@ -22,7 +22,7 @@ from gateway.simulator.replies.beginnings import complete
 from gateway.simulator.replies.documents import fields_wanted, sample, wanted_schema, words
 from gateway.simulator.replies.profiles import EFFORT_FACTOR, Profile
 from gateway.simulator.replies.reply import Draft, Reply
-from gateway.simulator.rules.bindings.stamps import digest
+from gateway.simulator.rules.bindings.stamps import summary_seal
 from gateway.simulator.rules.case import Case, Json
 from gateway.simulator.rules.conversation import is_prefill, prefill_text
 from gateway.simulator.rules.switches import Habit
@@ -116,7 +116,7 @@ def _summarises(case: Case, prompt_tokens: int, draft: Draft, own: bytes) -> boo
     if case.body.get("compaction"):
         block: Json = {"type": "compaction", "content": summary, "encrypted_content": None}
         block["tool_changes"] = []
-        draft.add({**block, "signature": compaction_seal(summary)})
+        draft.add({**block, "signature": summary_seal(summary)})
         return True
     edits: list[Json] = (case.body.get("context_management") or {}).get("edits") or []
     if edits:
@@ -126,11 +126,6 @@ def _summarises(case: Case, prompt_tokens: int, draft: Draft, own: bytes) -> boo
         return False
     draft.add({"type": "compaction", "content": summary, "encrypted_content": None})
     return bool(edit.get("pause_after_compaction"))
-
-
-def compaction_seal(summary: str) -> str:
-    """The signature of a summary."""
-    return digest(f"compaction {summary}".encode())
 
 
 # --- words --------------------------------------------------------------------------------------------------

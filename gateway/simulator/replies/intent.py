@@ -27,6 +27,7 @@ from typing import Any
 from gateway.core.types import parse_json, to_json
 from gateway.simulator.replies.documents import sample
 from gateway.simulator.rules.case import Case, Json
+from gateway.simulator.rules.tools.kinds import TOOLSETS
 from gateway.simulator.rules.turns import blocks_of
 
 TYPED_TOOL_INPUTS: dict[str, Json] = {
@@ -36,9 +37,6 @@ TYPED_TOOL_INPUTS: dict[str, Json] = {
     "memory": {"command": "view", "path": "/memories"},
 }
 """What is sent to tools whose schema the vendor defines, by the beginning of their type."""
-
-TOOLSETS: dict[str, str] = {"computer_toolset_20260801": "computer", "browser_toolset_20260801": "browser"}
-"""Toolsets by the family that their calls and results name."""
 
 _VERB = r"\b(?:use|call|invoke)s?\b"
 _USE_A_TOOL = re.compile(_VERB + r"[^.\n]{0,80}\btools?\b", re.IGNORECASE)

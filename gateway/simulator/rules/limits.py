@@ -82,7 +82,7 @@ def speed_is_supported(case: Case) -> Iterator[str]:
         yield "speed: fast mode is not available in batches"
     elif speed == "fast" and case.model.id == OPUS_4_6 and case.switches.on("first_party"):
         return  # It once had a fast mode, and now answers at the usual speed.
-    elif speed == "fast" and case.model.fast_mode == "no":
+    elif speed == "fast" and case.model.fast_mode in ("no", "ignored"):
         yield "speed: fast mode is not supported for this model"
     elif speed == "fast" and case.model.fast_mode == "beta" and FAST_BETA not in case.betas:
         yield "speed: Extra inputs are not permitted"

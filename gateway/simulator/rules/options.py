@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.compat.catalog import Model
+from gateway.simulator.rules.bindings.stamps import summary_seal
 from gateway.simulator.rules.case import EXTRA, Case, Coded, Json, Rule
 from gateway.simulator.rules.lineup import (
     COVERED,
@@ -26,6 +27,7 @@ from gateway.simulator.rules.lineup import (
     SONNET_5,
     SONNET_5_5,
 )
+from gateway.simulator.rules.turns import blocks_of
 
 FALLBACKS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(COVERED | {MYTHOS_PREVIEW, OPUS_5_5}, (OPUS_5, OPUS_4_8)),
@@ -158,6 +160,21 @@ def _calls(message: Json) -> bool:
     return isinstance(content, list) and any(block.get("type") == "tool_use" for block in content)
 
 
+def summaries_come_back_whole(case: Case) -> Iterator[str]:
+    """A summary that was asked for stands first in the conversation, and says what it said."""
+    for index, message in enumerate(case.messages):
+        for position, block in enumerate(blocks_of(message)):
+            if block["type"] != "compaction" or block.get("signature") is None:
+                continue
+            path = f"messages.{index}.content.{position}"
+            if (index, position) != (0, 0):
+                misplaced = f"{path}: a summary must be the first block of the conversation"
+                yield Coded(misplaced, "compaction_block_misplaced")
+            elif block["signature"] != summary_seal(str(block.get("content"))):
+                invalid = f"{path}: Invalid `signature` in `compaction` block"
+                yield Coded(invalid, "compaction_signature_invalid")
+
+
 def context_edits_are_known(case: Case) -> Iterator[str]:
     management = case.body.get("context_management")
     if management is None:
@@ -247,5 +264,6 @@ RULES: tuple[Rule, ...] = (
     place_is_supported,
     task_budget_is_supported,
     compaction_is_supported,
+    summaries_come_back_whole,
     context_edits_are_known,
 )

@@ -42,11 +42,16 @@ def roles_are_in_order(case: Case) -> Iterator[str]:
         role = message["role"]
         if role == "system":
             yield from _system_turn(case, index, previous)
-        elif not previous and role != "user":
+        elif not previous and role != "user" and not _is_summary(message):
             yield 'messages: first message must use the "user" role'
         elif role == previous.get("role") and case.switches.strict_roles:
             yield 'messages: roles must alternate between "user" and "assistant"'
         previous = message
+
+
+def _is_summary(message: Json) -> bool:
+    """Whether a message begins with what came before it, summed up."""
+    return bool(blocks_of(message)) and blocks_of(message)[0]["type"] == "compaction"
 
 
 def takes_system_turns(case: Case) -> bool:

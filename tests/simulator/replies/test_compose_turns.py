@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from gateway.simulator.replies.compose import compaction_seal, compose
+from gateway.simulator.replies.compose import compose
 from gateway.simulator.replies.profiles import profile_of
 from gateway.simulator.replies.reply import Reply
+from gateway.simulator.rules.bindings.stamps import summary_seal
 from gateway.simulator.rules.switches import Switches
 from tests.support.judged import case_of, verdict
 
@@ -71,7 +72,7 @@ def test_a_summary_is_made_on_demand() -> None:
     reply = reply_to(asking("a", NEW, compaction={"type": "summarize"}, max_tokens=4096))
     [block] = reply.content
     assert (block["type"], reply.stop_reason, block["tool_changes"]) == ("compaction", "compaction", [])
-    assert block["signature"] == compaction_seal(block["content"])
+    assert block["signature"] == summary_seal(block["content"])
 
 
 @pytest.mark.parametrize(

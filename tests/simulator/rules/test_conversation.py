@@ -290,3 +290,38 @@ def test_the_newer_api_version_takes_no_documents_of_the_assistant_nor_citations
     assert said == "`document` blocks are not supported in assistant messages: messages.1.content.0"
     said = said_to(cited, version="2026-10-21")
     assert said == "messages.0.content.0.text.citations: citations are not supported in user messages"
+
+
+CITED = {"type": "text", "text": "a", "citations": [{"type": "char_location"}]}
+
+
+def found(*texts: dict[str, Any]) -> list[Any]:
+    """A conversation with a search result that a tool brought."""
+    page = {"type": "search_result", "source": "s", "title": "t", "content": list(texts)}
+    brought = {"type": "tool_result", "tool_use_id": "c1", "content": [page]}
+    return [HELLO, assistant(call()), user(brought)]
+
+
+@pytest.mark.parametrize(
+    ("messages", "said"),
+    [
+        (
+            found({"type": "text", "text": "b"}, CITED),
+            "messages.2.content.0.content.0.content.1.text.citations: citations are not supported in tool "
+            "results",
+        ),
+        (found({"type": "text", "text": "b"}), ""),
+        ([HELLO, assistant(CITED), HELLO], ""),
+        ([user({**CITED, "citations": []})], ""),
+        ([user({"type": "document", "source": {}, "citations": {"enabled": True}})], ""),
+        (
+            [HELLO, assistant(call()), user({**result(), "content": [{"type": "document", "source": {}}]})],
+            "",
+        ),
+    ],
+)
+def test_the_newer_version_looks_into_results_and_nowhere_else(messages: list[Any], said: str) -> None:
+    ways: list[dict[str, Any]] = [{}, {"counting": True}, {"batched": True}]
+    for given in ways:
+        assert said_to(*messages, version="2026-10-21", **given) == said
+        assert said_to(*messages, **given) == ""

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from gateway.simulator.rules.switches import Switches
-from tests.support.judged import verdict
+from tests.support.judged import catalogue, verdict
 
 MARK = {"type": "ephemeral"}
 HOUR = {"type": "ephemeral", "ttl": "1h"}
@@ -137,3 +137,38 @@ def test_fable_and_mythos_need_retained_data() -> None:
 def test_the_prompt_fits_into_the_window(model: str, characters: int, message: str) -> None:
     messages = [{"role": "user", "content": "x" * characters}]
     assert verdict({"model": model, "messages": messages}) == message
+
+
+@pytest.mark.parametrize("model", ["claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5"])
+def test_in_batches_the_newest_write_more_under_a_beta(model: str) -> None:
+    beta, long = ["output-300k-2026-03-24"], {"model": model, "max_tokens": 300_000}
+    assert verdict(long, betas=beta, batched=True) == ""
+    assert verdict({**long, "max_tokens": 300_001}, betas=beta, batched=True).endswith(f"for {model}")
+    assert "> 128000" in verdict(long, batched=True)
+    assert "> 128000" in verdict(long, betas=beta)
+
+
+def test_other_models_do_not() -> None:
+    for model in ("claude-fable-5-1", "claude-opus-5", "claude-opus-4-8"):
+        body = {"model": model, "max_tokens": 128_001}
+        assert "> 128000" in verdict(body, betas=["output-300k-2026-03-24"], batched=True)
+
+
+@pytest.mark.parametrize(
+    ("platform", "taken"), [("first_party", True), ("google", False), ("bedrock", False)]
+)
+def test_opus_4_6_does_not_mind_being_asked_for_a_fast_mode_at_the_vendors(
+    platform: Any, taken: bool
+) -> None:
+    said = verdict({"model": "claude-opus-4-6", "speed": "fast"}, switches=Switches(platform=platform))
+    assert (said == "") is taken
+
+
+def test_who_has_a_fast_mode() -> None:
+    def takers(betas: list[str]) -> set[str]:
+        current = (row.id for row in catalogue().models if row.lifecycle.status != "retired")
+        return {model for model in current if verdict({"model": model, "speed": "fast"}, betas=betas) == ""}
+
+    without = {"claude-opus-5-5", "claude-fable-5-2", "claude-mythos-5-2", "claude-opus-4-6"}
+    assert takers([]) == without
+    assert takers(["fast-mode-2026-02-01"]) == without | {"claude-opus-5", "claude-opus-4-8"}

@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 
+from gateway.simulator.rules.bindings.stamps import summary_seal
+from gateway.simulator.rules.case import ApiError
+from gateway.simulator.rules.judge import check
 from gateway.simulator.rules.options import attempt, entries_of, takes_priority
 from gateway.simulator.rules.switches import Switches
 from tests.support.judged import HELLO, case_of, catalogue, verdict
@@ -261,3 +264,33 @@ def test_thinking_is_cleared_where_there_is_some() -> None:
     assert verdict(body, betas=[EDITING]) == (
         "context_management.edits.0: clear_thinking_20251015 requires thinking to be enabled"
     )
+
+
+SUMMARY: Any = {"type": "compaction", "content": "They spoke.", "signature": summary_seal("They spoke.")}
+CALL: Any = {"type": "tool_use", "id": "a", "name": "t", "input": {}}
+ASKED: Any = {"compaction": {"type": "summarize"}}
+
+
+def first(block: Any, role: str = "assistant") -> list[Any]:
+    return [{"role": role, "content": [block]}, HELLO]
+
+
+@pytest.mark.parametrize(
+    ("messages", "fields", "code"),
+    [
+        (first(SUMMARY), {}, None),
+        (first(SUMMARY, "user"), {}, None),
+        (first({**SUMMARY, "content": "They shouted."}), {}, "compaction_signature_invalid"),
+        ([HELLO, *first(SUMMARY)], {}, "compaction_block_misplaced"),
+        ([HELLO, *first({"type": "compaction", "content": "By itself."})], {}, None),
+        ([HELLO, {"role": "assistant", "content": [CALL]}], ASKED, "compaction_incomplete_turn"),
+    ],
+)
+def test_a_summary_comes_back_whole_and_first(messages: Any, fields: Any, code: str | None) -> None:
+    case = case_of({"model": O55, "messages": messages, **fields}, betas=[ON_DEMAND])
+    if code is None:
+        assert check(case, lambda: 1) == 1
+        return
+    with pytest.raises(ApiError) as caught:
+        check(case, lambda: 1)
+    assert caught.value.error_code == code

@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from gateway.simulator.rules.switches import Switches
 from tests.support.judged import verdict
 
 BOTH = "`temperature` and `top_p` cannot both be specified for this model. Please use only one."
@@ -84,3 +85,21 @@ def test_thinking_narrows_it(given: dict[str, Any], message: str) -> None:
     assert verdict({"model": "claude-opus-4-6", "thinking": {"type": "adaptive"}, **given}) == message
     if not message.startswith("`top_k`"):
         assert verdict({"model": "claude-opus-4-6", "thinking": {"type": "disabled"}, **given}) == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ({"temperature": 1}, True),
+        ({"top_p": 0.99}, True),
+        ({"temperature": 0.7}, False),
+        ({"top_k": 5}, False),
+    ],
+)
+@pytest.mark.parametrize("model", ["claude-opus-4-7", "claude-opus-5", "claude-opus-5-5", "claude-fable-5-2"])
+def test_whether_a_default_value_passes_is_a_switch(model: str, given: dict[str, Any], taken: bool) -> None:
+    body = {"model": model, **given}
+    assert verdict(body).endswith("is deprecated for this model.")
+    assert (verdict(body, switches=Switches(default_sampling_passes=True)) == "") is taken
+    newer = verdict(body, version="2026-10-21", switches=Switches(default_sampling_passes=True))
+    assert newer.endswith("is not supported in API version 2026-10-21.")

@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from gateway.simulator.rules.switches import Switches
 from tests.support.judged import catalogue, verdict
 
 ENABLED = {"type": "enabled", "budget_tokens": 1024}
@@ -183,3 +184,74 @@ def test_elsewhere_thinking_may_be_off_at_any_effort(model: str) -> None:
     for effort in ("high", "max"):
         body = {"model": model, "thinking": {"type": "disabled"}, "output_config": {"effort": effort}}
         assert verdict(body) == ""
+
+
+BETA = "thinking-binding-controls-2026-08-01"
+EXTRA = "Extra inputs are not permitted"
+
+
+@pytest.mark.parametrize(
+    ("model", "thinking", "taken"),
+    [
+        ("claude-opus-5-5", {"type": "adaptive"}, True),
+        ("claude-sonnet-5-5", {"type": "adaptive"}, True),
+        ("claude-sonnet-5-5", {"type": "between_tools"}, False),
+        ("claude-haiku-5-5", {"type": "adaptive"}, True),
+        ("claude-haiku-5-5", {"type": "disabled"}, False),
+        ("claude-opus-5", {"type": "disabled"}, True),
+        ("claude-opus-4-8", {"type": "adaptive"}, True),
+        ("claude-opus-4-5", ENABLED, True),
+        ("claude-opus-4-5", {"type": "disabled"}, True),
+    ],
+)
+def test_blocks_are_bound_under_a_beta_where_the_model_has_a_place_for_it(
+    model: str, thinking: dict[str, Any], taken: bool
+) -> None:
+    bound = {**thinking, "block_binding": {"prefix_mismatch_behavior": "drop_block"}}
+    body = {"model": model, "max_tokens": 2048, "thinking": bound}
+    refused = f"thinking.{thinking['type']}.block_binding: {EXTRA}"
+    assert verdict(body, betas=[BETA]) == ("" if taken else refused)
+    assert verdict(body) == refused
+
+
+@pytest.mark.parametrize(
+    ("binding", "said"),
+    [
+        (None, ""),
+        ({}, ""),
+        ({"prefix_mismatch_behavior": None}, ""),
+        ({"prefix_mismatch_behavior": "error"}, ""),
+        ("drop", ": Input should be a valid dictionary"),
+        (
+            {"prefix_mismatch_behavior": "ignore"},
+            ".prefix_mismatch_behavior: Input should be 'error' or 'drop_block'",
+        ),
+        ({"strict": True}, f".strict: {EXTRA}"),
+    ],
+)
+def test_what_a_binding_may_say(binding: Any, said: str) -> None:
+    body = {"model": "claude-opus-5-5", "thinking": {"type": "adaptive", "block_binding": binding}}
+    assert verdict(body, betas=[BETA]) == (f"thinking.adaptive.block_binding{said}" if said else "")
+
+
+@pytest.mark.parametrize(("switch", "taken"), [(False, False), (True, True)])
+def test_whether_foundry_knows_bindings_is_a_switch(switch: bool, taken: bool) -> None:
+    body = {"model": "claude-opus-5-5", "thinking": {"type": "adaptive", "block_binding": {}}}
+    switches = Switches(platform="foundry", foundry_binds_blocks=switch)
+    assert (verdict(body, betas=[BETA], switches=switches) == "") is taken
+
+
+@pytest.mark.parametrize(
+    ("model", "old"),
+    [
+        ("claude-fable-5", True),
+        ("claude-mythos-5-1", True),
+        ("claude-fable-5-2", False),
+        ("claude-opus-5-5", False),
+    ],
+)
+def test_two_wordings_are_published_for_the_same_refusal(model: str, old: bool) -> None:
+    body = {"model": model, "thinking": {"type": "disabled"}}
+    assert verdict(body) == NO_DISABLED
+    said = verdict(body, switches=Switches(old_disabled_wording=True))
+    assert said == (NO_DISABLED_PREVIEW if old else NO_DISABLED)

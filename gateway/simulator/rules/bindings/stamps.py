@@ -65,6 +65,11 @@ def read(signature: str) -> Stamp | None:
     return stamp if seal == digest(to_json(values)) else None
 
 
+def summary_seal(summary: str) -> str:
+    """The signature of a summary that was asked for."""
+    return digest(f"compaction {summary}".encode())
+
+
 def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:DIGEST_CHARACTERS]
 
