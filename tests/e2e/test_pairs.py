@@ -17,7 +17,6 @@ from tests.support.answers import Json, folded, text_of
 from tests.support.features import (
     ADAPTIVE,
     FEATURES,
-    O45,
     O55,
     PLAIN,
     TOOLS,
@@ -78,6 +77,19 @@ def looks_alike(taken: Json, message: Json, *, thinks_anyway: bool) -> None:
         assert shows_thinking(message) == shows_thinking(taken)
 
 
+def done_to(answer: httpx2.Response) -> list[str]:
+    """What was done to the request; once its conversation is pinned, few shots look like answers whose notes
+    are lost.
+    """
+    rules = answer.headers["x-gateway-rewrites"].split(",")
+    return [rule for rule in rules if rule and not rule.startswith("replay=")]
+
+
+def without_ids(message: Json) -> list[Json]:
+    """Return the blocks; the id of a call that the gateway made up is another each time."""
+    return [{**block, "id": ""} if block["type"] == "tool_use" else block for block in message["content"]]
+
+
 def kinds(message: Json) -> set[str]:
     return {block["type"] for block in message["content"]}
 
@@ -110,8 +122,8 @@ def test_what_control_accepts_is_answered(line: Line, pair: Pair, feature: Featu
     assert message["model"] == (control if serves is by_control else candidate)
     for stream in streamed:
         told = folded(stream.text)
-        assert (told["content"], told["stop_reason"]) == (message["content"], message["stop_reason"])
-        assert stream.headers["x-gateway-rewrites"] == whole.headers["x-gateway-rewrites"]
+        assert (without_ids(told), told["stop_reason"]) == (without_ids(message), message["stop_reason"])
+        assert done_to(stream) == done_to(whole)
     looks_alike(taken.json(), message, thinks_anyway=candidate == O55)
 
 
@@ -172,23 +184,3 @@ def never_edited(bodies: list[Json]) -> None:
 def received(entry: Json) -> Json:
     body: Json = json.loads(base64.b64decode(entry["body"]))
     return body
-
-
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize(
-    "unknown",
-    [{"speed": "fast"}, {"tools": [{"type": "computer_toolset_20260801"}]}],
-    ids=["speed", "toolset"],
-)
-def test_what_no_rule_says_is_rescued_by_control(lines: Lines, unknown: Json, stream: bool) -> None:
-    line = lines.of((O55, O45))
-    before = sum(fallbacks(line).values())
-    body = {"model": O55, **PLAIN, **unknown, "stream": stream}
-    assert line.directly(same_words_to(O45, body)).status_code == 400
-    answer = line.through(body)
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["x-gateway-arm"] == "candidate"
-    assert answer.headers["x-gateway-served-model"] == O55
-    assert answer.headers["x-gateway-fallback"] == "rejected_by_model"
-    assert (folded(answer.text) if stream else answer.json())["content"]
-    assert sum(fallbacks(line).values()) == before + 1
