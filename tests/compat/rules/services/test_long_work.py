@@ -8,7 +8,7 @@ import pytest
 from gateway.compat.catalog import Model
 from gateway.compat.rules.services.long_work import apply_budget, apply_compaction, compacted, violations
 from tests.support.requests import HELLO, Json, asked, draft_of, hindrance, rewritten
-from tests.support.rows import O5, O45, O46, O47, O55, S5, S46, S55, name
+from tests.support.rows import EVERY_PAIR, O5, O45, O46, O47, O55, S5, S46, S55, name
 
 BUDGET: Json = {"type": "tokens", "total": 40_000}
 COMPACT: Json = {"type": "compact_20260112", "trigger": {"type": "input_tokens", "value": 100_000}}
@@ -122,3 +122,22 @@ def test_what_was_compacted_stays_where_it_is_read(
 )
 def test_what_a_model_rejects_is_named(model: Model, fields: Json, rules: list[str]) -> None:
     assert [change.rule for change in violations(asked(model, **fields), model)] == rules
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"output_config": {"task_budget": BUDGET, "effort": "low"}},
+        {"context_management": {"edits": [COMPACT, CLEAR]}},
+        {"context_management": {"edits": [COMPACT]}, "output_config": {"task_budget": BUDGET}},
+    ],
+)
+def test_what_comes_out_is_taken_and_stays(fields: Json) -> None:
+    for source, target in EVERY_PAIR:
+        draft = draft_of(asked(source, **fields), source, target)
+        if list(violations(draft.envelope, source)):
+            continue
+        once = apply_compaction(apply_budget(draft)).sent
+        assert list(violations(once, target)) == []
+        again = draft_of(once, source, target)
+        assert apply_compaction(apply_budget(again)) is again

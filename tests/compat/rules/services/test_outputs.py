@@ -8,7 +8,7 @@ import pytest
 from gateway.compat.catalog import Model
 from gateway.compat.rules.services.outputs import apply_format, apply_strict, unformattable, violations
 from tests.support.requests import HELLO, Json, asked, draft_of, hindrance, rewritten
-from tests.support.rows import H45, O45, O46, O55, name
+from tests.support.rows import EVERY_PAIR, H45, O45, O46, O55, name
 
 FORMAT: Json = {"type": "json_schema", "schema": {"type": "object", "n": 1.0}}
 STRICT: Json = {"name": "n", "input_schema": {"type": "object"}, "strict": True}
@@ -107,3 +107,12 @@ def test_what_a_model_rejects_is_named(model: Model, fields: Json, rules: list[s
 def test_what_is_malformed_is_left_to_the_upstream(odd: Any) -> None:
     draft = draft_of(asked(O45, output_config=odd, tools=odd, messages=[HELLO]), O45, O46)
     assert apply_strict(apply_format(draft)) is draft
+
+
+@pytest.mark.parametrize("fields", [{"output_format": FORMAT}, {"output_format": FORMAT, "tools": [STRICT]}])
+def test_what_comes_out_is_taken_and_stays(fields: Json) -> None:
+    for source, target in EVERY_PAIR:
+        once = apply_strict(apply_format(draft_of(asked(source, **fields), source, target))).sent
+        assert list(violations(once, target)) == []
+        again = draft_of(once, source, target)
+        assert apply_strict(apply_format(again)) is again

@@ -17,7 +17,7 @@ from gateway.compat.rules.services.tiers import (
     violations,
 )
 from tests.support.requests import KEEP, Json, asked, draft_of, hindrance, rewritten
-from tests.support.rows import F52, O5, O45, O46, O47, O48, O55, S46, name
+from tests.support.rows import EVERY_PAIR, F52, O5, O45, O46, O47, O48, O55, S46, name
 
 BETA = (FAST_BETA,)
 
@@ -125,3 +125,17 @@ def test_what_a_model_rejects_is_named(
     model: Model, betas: tuple[str, ...], fields: Json, rules: list[str]
 ) -> None:
     assert [change.rule for change in violations(asked(model, **fields), model, Headers(betas))] == rules
+
+
+@pytest.mark.parametrize("betas", [(), BETA])
+@pytest.mark.parametrize("speed", ["fast", "standard", None])
+def test_what_comes_out_is_taken_and_stays(speed: str | None, betas: tuple[str, ...]) -> None:
+    fields: Json = {"speed": speed, "service_tier": "auto", "inference_geo": "global"}
+    for source, target in EVERY_PAIR:
+        draft = replace(draft_of(asked(source, **fields), source, target), betas=betas)
+        if list(violations(draft.envelope, source, Headers(betas))):
+            continue
+        once = apply_place(apply_tier(apply_speed(draft))).sent
+        assert list(violations(once, target, Headers(betas))) == []
+        again = replace(draft_of(once, source, target), betas=betas)
+        assert apply_place(apply_tier(apply_speed(again))) is again
