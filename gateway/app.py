@@ -302,9 +302,13 @@ class Gateway:
                 extra={"problem": error.message},
             )
         else:
+            gone = {each.label for each in self._config.prompts} - {each.label for each in config.prompts}
             self._config = config
             self._obey(self._replica.snapshot)
             logger.info("configuration reloaded")
+            if gone:
+                sentence = "conversations that began with these prompt variants go on without them"
+                logger.warning(sentence, extra={"variants": sorted(gone)})
         self._stamps = fingerprint
 
     @property

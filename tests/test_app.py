@@ -223,6 +223,22 @@ def write(file: Path, text: str) -> None:
     os.utime(file, ns=(stamp + 1_000_000_000, stamp + 1_000_000_000))
 
 
+async def test_a_prompt_variant_that_conversations_may_have_is_missed_by_name_and_not_by_its_words(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "prompts" / "brief.yaml"
+    file.parent.mkdir()
+    text = "{name: brief, models: [claude-opus-4-6], versions: [{version: 1, mode: append, text: Hush.}]}"
+    file.write_text(text)
+    async with living(made(tmp_path)) as app:
+        await reloaded(app, file, text.replace("[{", "[{version: 2, mode: append, text: Hush now.}, {"))
+        assert not [record for record in caplog.records if "variants" in vars(record)]
+        await reloaded(app, file, text.replace("Hush", "Tell"))
+    (missed,) = [vars(record)["variants"] for record in caplog.records if "variants" in vars(record)]
+    assert [label.partition(":")[0] for label in missed] == ["brief@1", "brief@2"]
+    assert "Hush" not in caplog.text
+
+
 async def test_a_changed_file_is_taken_over_and_a_broken_one_is_not(tmp_path: Path) -> None:
     async with living(made(tmp_path)) as app:
         file = tmp_path / "migrations" / "m.yaml"

@@ -1,22 +1,28 @@
 """Who is asking and where they go: names, memory, the store's absence, and what is written down."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from gateway.compat.prompts import PromptVariant
 from gateway.compat.request import RULESET
 from gateway.core.assign import bucket_of
 from gateway.core.spec import CompatPolicy, Holdback, Lists
 from gateway.core.types import LINE, Arm, MigrationState, Phase, Pin
 from gateway.proxy import resolve
+from gateway.proxy.table import build
 from gateway.store.ports import Enrolment, PinWrite
 from tests.support.eventually import eventually
 from tests.support.plane import (
+    CATALOGUE,
     O45,
+    O46,
     ON_CANDIDATE,
     ON_CONTROL,
     SPEC,
+    TODAY,
     Heard,
     Process,
     body,
@@ -312,6 +318,21 @@ async def test_lists_decide_by_name(
 ) -> None:
     async with in_front_of(FINE, state(weight), spec=replace(SPEC, lists=lists)) as process:
         assert await ask(process, body(), **headers) == expected
+
+
+@pytest.mark.parametrize("lists", [Lists(), Lists(allow_users=(ALICE,))])
+async def test_a_conversation_keeps_the_prompt_variant_that_it_began_with_however_it_is_assigned(
+    lists: Lists,
+) -> None:
+    first = PromptVariant("b", 1, frozenset({O46}), frozenset(), None, "append", "Be brief.")
+    spec, second = replace(SPEC, lists=lists), replace(first, version=2, text="Be very brief.")
+    async with in_front_of(FINE, spec=spec) as process:
+        for variants, content in (((first,), body()), ((first, second), going_on())):
+            states = {"m": replace(ON_CANDIDATE, spec=spec)}
+            process.plane.table = build([spec], states, CATALOGUE, TODAY, variants)
+            assert (await ask(process, content, x_gateway_unit=ALICE))[0] == "candidate"
+        told = [json.loads(request.body)["system"] for request in process.upstream.requests]
+        assert told == [[{"type": "text", "text": first.text}]] * 2
 
 
 async def test_the_end_user_is_a_name_beside_the_unit() -> None:

@@ -5,10 +5,13 @@ from datetime import date
 
 import pytest
 
+from gateway.compat.envelope import parse
+from gateway.compat.prompts import PromptVariant, ruleset_of
+from gateway.compat.request import RULESET
 from gateway.core.spec import Lists, MigrationSpec
 from gateway.core.types import Arm, MigrationState, Phase
 from gateway.proxy.table import Table, build
-from tests.support.plane import CATALOGUE, O45, O46, SPEC, TODAY
+from tests.support.plane import CATALOGUE, O45, O46, SPEC, TODAY, body
 
 FILE = replace(SPEC, candidate="claude-opus-5", lists=Lists(allow_users=("file",)))
 S45 = "claude-sonnet-4-5-20250929"
@@ -68,6 +71,38 @@ def test_lists_that_were_set_win_over_the_files() -> None:
         governed = table(FILE, states=(state(Phase.running, lists=given),)).find(O45)
         assert governed is not None
         assert governed.lists == expected
+
+
+FOR_CANDIDATE = PromptVariant("b", 2, frozenset({O46}), frozenset({"t"}), None, "append", "Be brief.")
+FOR_NOBODY = replace(FOR_CANDIDATE, name="n", models=frozenset({"claude-haiku-5-5"}))
+
+
+@pytest.mark.parametrize(
+    ("variant", "prompts", "candidates", "controls"),
+    [
+        (FOR_CANDIDATE, 1, ruleset_of(RULESET, FOR_CANDIDATE), RULESET),
+        (FOR_NOBODY, 0, RULESET, RULESET),
+        (replace(FOR_CANDIDATE, tasks=frozenset({"u"})), 1, RULESET, RULESET),
+    ],
+)
+def test_a_conversation_begins_with_the_variant_for_its_arm_and_task(
+    variant: PromptVariant, prompts: int, candidates: str, controls: str
+) -> None:
+    governed = build([SPEC], {}, CATALOGUE, TODAY, [variant]).find(O45)
+    assert governed is not None
+    envelope = parse(body())
+    assert len(governed.prompts) == prompts
+    assert governed.ruleset(Arm.candidate, envelope, "t") == candidates
+    assert governed.ruleset(Arm.control, envelope, "t") == controls
+    assert (governed.varies(Arm.candidate), governed.varies(Arm.control)) == (True, False)
+
+
+def test_a_variant_for_controls_model_makes_control_vary_too() -> None:
+    variant = replace(FOR_CANDIDATE, models=frozenset({O45, "claude-opus-4-5"}))
+    governed = build([SPEC], {}, CATALOGUE, TODAY, [variant]).find(O45)
+    assert governed is not None
+    assert governed.varies(Arm.control)
+    assert governed.ruleset(Arm.control, parse(body()), "t") == ruleset_of(RULESET, variant)
 
 
 def test_an_arm_has_its_row_and_its_configured_id() -> None:
