@@ -5,10 +5,11 @@ names it and goes where the pin says (`resolve`). Only that arm can go on from i
 its place.
 
 Where an arm was withdrawn meanwhile, or the pin is gone, the turn goes to an arm that does not hold the
-thread, and the upstream says that its model or options are others than those it began with. That is not the
-client's doing, and clients do not recover from it. They do where a thread is not known: then they send the
-whole conversation as a new one. So this is what they are told. Where the pin says that the arm does hold the
-thread, the upstream's own words stand: the client did change its options.
+thread, and the upstream says that its model or options are others than those it began with. It says so too
+where the rules made other options of the same ones: some look at the messages (no room for a budget, a tool
+round that does not begin with thinking). Neither is the client's doing, and clients do not recover from it.
+They do where a thread is not known: then they send the whole conversation as a new one. So this is what they
+are told. Where control holds the thread the upstream's own words stand: the client did change its options.
 """
 
 from gateway.compat.thread import continued, id_in, id_of, is_anothers, leaves_thread
@@ -40,8 +41,8 @@ async def follow(call: Call, resolved: Resolved | None, sent: Sent, plane: Plane
 
 
 def _refuse_for_the_gateway(call: Call, resolved: Resolved, sent: Sent) -> None:
-    went_astray = continued(call.envelope) is not None and resolved.assignment.reason is not Reason.pinned
-    if went_astray and is_anothers(sent.body or b""):
+    is_the_client_s = resolved.assignment.reason is Reason.pinned and sent.served is Arm.control
+    if continued(call.envelope) is not None and not is_the_client_s and is_anothers(sent.body or b""):
         raise ThreadMoved(
             "thread: the model that serves this conversation now does not hold it; "
             "send the whole conversation with thread.type 'create'"

@@ -15,6 +15,7 @@ from tests.support.plane import (
     O45,
     O46,
     ON_CANDIDATE,
+    ON_CONTROL,
     START,
     TEXT,
     Process,
@@ -143,12 +144,20 @@ async def test_a_thread_that_a_withdrawn_arm_holds_is_not_known_any_more() -> No
         assert (await process.post(body(**HELD))).status == 200
 
 
-async def test_what_the_holder_of_a_thread_says_reaches_the_client() -> None:
+async def test_options_that_were_rewritten_otherwise_are_not_the_client_s_mistake() -> None:
     async with in_front_of(holding()) as process:
         await ask(process, body(**HELD))
         heard = await process.post(next_of("msg_1"))
-        assert (heard.status, heard.body) == (400, MISMATCH)
+        assert (heard.status, heard.headers["x-gateway-reason"]) == (404, "pinned")
+        assert heard.json["error"]["details"] == {"error_code": "thread_not_found"}
         assert process.asked == [O46, O46], "and nobody else is asked"
+
+
+async def test_what_control_says_of_a_thread_that_it_holds_reaches_the_client() -> None:
+    async with in_front_of(holding(), ON_CONTROL) as process:
+        await ask(process, body(**HELD))
+        heard = await process.post(next_of("msg_1"))
+        assert (heard.status, heard.body) == (400, MISMATCH)
         heard = await process.post(next_of("msg_1", "claude-from-elsewhere"))
         assert (heard.status, heard.body) == (400, MISMATCH)
 

@@ -21,6 +21,7 @@ from msgspec import Raw
 from gateway.compat.draft import Draft
 from gateway.compat.envelope import encode, present, read
 from gateway.compat.rules.thinking import unasked, wish
+from gateway.compat.thread import leaves_thread
 from gateway.core.types import RewriteClass
 
 UPDATES_BETA = "thinking-display-updates-2026-08-18"
@@ -41,7 +42,7 @@ def show_notes(draft: Draft) -> Draft:
     """Plan to show notes between tool calls as text, and ask for them where they would be silent (R13)."""
     if draft.counting or draft.policy.progress_notes != "text" or draft.source.thinking.updates:
         return draft
-    if not read(draft.fields.get("tools"), list[Raw]):
+    if not _may_call(draft):
         return draft
     if not _takes_notes(draft):
         if not _thinks_unseen(draft):
@@ -72,10 +73,15 @@ def name_model(draft: Draft) -> Draft:
     return draft.note("model_field", RewriteClass.lossless, "The answer names the model that was asked for.")
 
 
+def _may_call(draft: Draft) -> bool:
+    """Tell whether there may be tools: later turns of a thread do not bring them, and all must be alike."""
+    return bool(read(draft.fields.get("tools"), list[Raw])) or leaves_thread(draft.envelope)
+
+
 def _takes_notes(draft: Draft) -> bool:
     """Tell whether notes will come as thinking blocks although thinking is off."""
     meant, now = wish(draft.envelope.fields, draft.source), wish(draft.fields, draft.target)
-    if meant is None or now is None or not read(draft.fields.get("tools"), list[Raw]):
+    if meant is None or now is None or not _may_call(draft):
         return False
     return meant.mode == "off" and now.mode == "between_tools"
 
