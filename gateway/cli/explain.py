@@ -112,7 +112,8 @@ def drawn(told: Explained) -> Iterator[RenderableType]:
     for title, lines in (
         ("betas", _betas(told)),
         ("the answer", list(told.answer)),
-        ("it would be rejected", [f"{each.rule}: {each.sentence}" for each in told.violations]),
+        ("it would be rejected even so", [f"{each.rule}: {each.sentence}" for each in told.violations]),
+        ("the old model rejects it too", [f"{each.rule}: {each.sentence}" for each in told.rejected_before]),
     ):
         if lines:
             yield Text(f"\n{title}", style="dim")

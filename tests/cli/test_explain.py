@@ -82,6 +82,12 @@ def test_the_policy_of_a_migration_and_its_tasks_holds(config: Path, tmp_path: P
     assert "control answers" in run(*asked, "--task", "other").first_line
 
 
+def test_what_the_old_model_rejects_as_well_is_said(config: Path, request_file: Path) -> None:
+    way = ("--from", "claude-opus-4-7", "--to", "claude-opus-4-8")
+    ran = run("explain-request", *way, str(request_file), "--config", str(config))
+    assert "the old model rejects it too" in ran.out
+
+
 def test_a_program_gets_json(config: Path, request_file: Path) -> None:
     ran = run("explain-request", *WAY, str(request_file), "--config", str(config), "--json", "--beta", "b-1")
     told = json.loads(ran.out)

@@ -16,8 +16,8 @@ import msgspec
 
 from gateway.compat.answer.plan import AnswerPlan
 from gateway.compat.catalog import Model
-from gateway.compat.envelope import Envelope
-from gateway.compat.request import PLAINLY, Context, drafted, obstacle, rewrite, rules_between
+from gateway.compat.envelope import Envelope, Headers
+from gateway.compat.request import PLAINLY, Context, drafted, obstacle, rewrite, rules_between, violations
 from gateway.core.spec import CompatPolicy
 from gateway.core.types import Change
 
@@ -65,6 +65,8 @@ class Explained:
     """What is done to the answer, a sentence each."""
     violations: tuple[Told, ...]
     """What the target would reject even so; then control answers."""
+    rejected_before: tuple[Told, ...]
+    """What the source rejects in it. That is not repaired: both models are to give the same error."""
     diff: tuple[str, ...]
     """The body before and after, indented, as lines of a unified diff; empty where it stays the same."""
 
@@ -73,11 +75,13 @@ def explain(
     envelope: Envelope, source: Model, target: Model, policy: CompatPolicy, context: Context = PLAINLY
 ) -> Explained:
     """Tell what becomes of a request that was written for `source` when `target` serves it."""
+    wrong = violations(envelope, source, Headers(context.betas, context.version))
+    before = tuple(_told("", change) for change in wrong)
     hindrance = obstacle(envelope, source, target, policy, context)
     if hindrance is not None:
-        change, then = hindrance.change, "reject" if hindrance.reject else "control"
-        kept = Hindrance(change.rule, change.sentence, "reject" if then == "reject" else "control")
-        return Explained(source.id, target.id, kept, (), (), (), (), (), ())
+        change = hindrance.change
+        kept = Hindrance(change.rule, change.sentence, "reject" if hindrance.reject else "control")
+        return Explained(source.id, target.id, kept, (), (), (), (), (), before, ())
     done = rewrite(envelope, source, target, policy, context)
     betas = context.betas if done.betas is None else done.betas
     return Explained(
@@ -89,6 +93,7 @@ def explain(
         betas_added=tuple(beta for beta in betas if beta not in context.betas),
         answer=tuple(in_words(done.plan)),
         violations=tuple(_told("", change) for change in done.violations),
+        rejected_before=before,
         diff=tuple(_difference(envelope.body, done.body)),
     )
 

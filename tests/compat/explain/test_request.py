@@ -108,6 +108,12 @@ def test_what_the_target_would_still_reject_is_told() -> None:
     assert [(each.rule, each.rewrite_class) for each in told.violations] == [("sampling", "X")]
 
 
+def test_what_the_source_rejects_already_is_told() -> None:
+    told = explain(asked(O47, temperature=0), O47, O48, KEEP)
+    assert ([each.rule for each in told.rejected_before], told.violations) == (["sampling"], ())
+    assert explain(asked(O45, temperature=0), O45, O47, KEEP).rejected_before == ()
+
+
 @pytest.mark.parametrize(
     ("plan", "words"),
     [
