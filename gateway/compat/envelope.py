@@ -359,7 +359,7 @@ def _digest_of_bytes(contents: tuple[Raw | None, ...]) -> str | None:
         if content is None:
             return None
         data, behind = bytes(content), 0
-        for marker in _MARKER.finditer(data):
+        for marker in _MARKER.finditer(data) if b'"cache_control"' in data else ():
             digest.update(data[behind : marker.start()].rstrip(b", \t\r\n"))
             behind = marker.end()
         digest.update(memoryview(data)[behind:])
