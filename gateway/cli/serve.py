@@ -51,6 +51,20 @@ Host = Annotated[
     str | None, typer.Option(help="Address to bind, 127.0.0.1 by default. [GATEWAY_HOST]", show_default=False)
 ]
 
+FaultSpecs = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="SPEC", help="What goes wrong, e.g. model=claude-opus-5-5,kind=overloaded,rate=0.3."
+    ),
+]
+SwitchSpecs = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=VALUE",
+        help="How an open question is settled or models behave, e.g. recent_account=true.",
+    ),
+]
+
 
 def serve(
     config: ConfigFile = None,
@@ -87,12 +101,7 @@ def simulate(
     config: ConfigFile = None,
     host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to bind; 0: any.", min=0, max=65535)] = 8090,
-    fault: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="SPEC", help="What goes wrong, e.g. model=claude-opus-5-5,kind=overloaded,rate=0.3."
-        ),
-    ] = None,
+    fault: FaultSpecs = None,
     *,
     speed: Annotated[
         float, typer.Option(help="How many times faster than a model it answers; 0: at once.", min=0)
@@ -100,13 +109,7 @@ def simulate(
     refusals: Annotated[
         float, typer.Option(help="Scales how often models decline by themselves; 0: never.", min=0)
     ] = 1,
-    switch: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=VALUE",
-            help="How an open question is settled or models behave, e.g. recent_account=true.",
-        ),
-    ] = None,
+    switch: SwitchSpecs = None,
 ) -> None:
     """Run a Messages API that enforces each model's rules and costs nothing. --fault and --switch may be
     repeated.
