@@ -369,6 +369,7 @@ SERVICE = (
         "context editing", {"context_management": {"edits": [{"type": "clear_tool_uses_20250919"}]}}, CONTEXT
     ),
     Feature("metadata", {"metadata": {"user_id": "ada"}}),
+    Feature("a thread begun", {"thread": {"type": "create"}}, ("message-threads-2026-08-12",)),
     Feature("container", {"container": "container_011"}),
     Feature("beta of a long context", {}, ("context-1m-2025-08-07",)),
     Feature("API version 2026-10-21", {}, version=NEWER_VERSION),
