@@ -62,26 +62,31 @@ class Address:
 
 def addresses(envelope: Envelope) -> tuple[Address, ...]:
     """Return the address of every answer in a request's history, the oldest first; a prefill is none."""
-    chain, found = _Chain(envelope.fields), []
-    for place, turn in enumerate(_history(envelope)):
-        answer = chain.take(turn)
-        if answer is not None:
-            found.append(Address(place, answer))
-    return tuple(found)
+    return _told(envelope)[1]
 
 
 def answer_digests(envelope: Envelope, echoes: Iterable[bytes]) -> tuple[str, ...]:
     """Return the digests under which the answer to a request will be looked for; `echoes` are the ways in
     which it may come back.
     """
-    chain = _Chain(envelope.fields)
-    for turn in _history(envelope):
-        chain.take(turn)
+    chain, _ = _told(envelope)
     return tuple(dict.fromkeys(chain.address(each) for each in echoes))
 
 
-def _history(envelope: Envelope) -> Sequence[Turn]:
-    return envelope.turns[: envelope.prefill.start] if envelope.prefill else envelope.turns
+def _told(envelope: Envelope) -> "tuple[_Chain, tuple[Address, ...]]":
+    """Return the digest of a whole history, and the addresses on the way; it is gone through once, and the
+    answer to it is hashed onto what is known.
+    """
+    kept: tuple[_Chain, tuple[Address, ...]] | None = vars(envelope).get("told")
+    if kept is None:
+        chain, found = _Chain(envelope.fields), []
+        turns = envelope.turns[: envelope.prefill.start] if envelope.prefill else envelope.turns
+        for place, turn in enumerate(turns):
+            answer = chain.take(turn)
+            if answer is not None:
+                found.append(Address(place, answer))
+        kept = vars(envelope)["told"] = (chain, tuple(found))
+    return kept
 
 
 def echo(content: Raw | Sequence[Raw]) -> bytes:

@@ -163,6 +163,34 @@ def test_the_address_of_an_answer_is_that_under_which_its_echo_is_found() -> Non
     assert answer_digests(asked, [echo(said), echo(said)]) == (AS_SENT[1],)
 
 
+def test_the_address_of_an_answer_is_the_same_whether_or_not_its_history_was_gone_through_before() -> None:
+    body = json.dumps({"model": "m", "messages": TURNS}).encode()
+    first, second = parse(body), parse(body)
+    known = addresses(first)
+    made = answer_digests(first, [b"one"]), answer_digests(first, [b"two"])
+    assert made == (answer_digests(second, [b"one"]), answer_digests(second, [b"two"]))
+    assert addresses(first) == addresses(second) == known
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ({"a": 1, "b": 2}, {"a\0.b": 2}),
+        ({"a": "b"}, {"a\0": "b"}),
+        ({"content": "x", "z": 1}, {"content": ["x"], "z": 1}),
+        ({"a": "x", "b": "y"}, {"a": "y", "b": "x"}),
+    ],
+)
+def test_blocks_of_other_keys_or_values_are_others(one: Json, two: Json) -> None:
+    digests = {
+        addresses(parse(json.dumps({"model": "m", "messages": [user(block), answer("x")]}).encode()))[
+            0
+        ].digest
+        for block in ({"type": "t", **one}, {"type": "t", **two})
+    }
+    assert len(digests) == 2
+
+
 def test_a_prefill_is_no_part_of_the_history_that_its_answer_is_found_by() -> None:
     asked = parse(json.dumps({"model": "m", "messages": [user("x"), answer("{")]}).encode())
     again = parse(json.dumps({"model": "m", "messages": [user("x"), answer('{"a": 1}'), user("y")]}).encode())
