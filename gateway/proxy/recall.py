@@ -21,7 +21,7 @@ from gateway.compat import replay
 from gateway.compat.address import Address, addresses, answer_digests
 from gateway.compat.answer.kept import Kept, note_of
 from gateway.compat.catalog import Model
-from gateway.compat.envelope import THINKING_BLOCKS, Envelope, blocks_of
+from gateway.compat.envelope import THINKING_BLOCKS, Envelope, blocks_of, present
 from gateway.compat.replay import FOREIGN, NOTHING, Note, Replay
 from gateway.compat.request import Rewrite
 from gateway.compat.rules.thinking import wish
@@ -144,10 +144,13 @@ def keeper(call: Call, resolved: Resolved, past: Replay, plane: Plane) -> Callab
 
 
 def _hides(call: Call, source: Model, target: Model, policy: CompatPolicy) -> bool:
-    """Tell whether the target thinks in this conversation although nobody wants to see it."""
-    meant = wish(call.envelope.fields, source)
-    cannot_be_off = "disabled" not in target.thinking.types
-    return policy.unasked_thinking == "hide" and cannot_be_off and meant is not None and not meant.on
+    """Tell whether the target is sure to think in this conversation although nobody wants to see it."""
+    meant, types = wish(call.envelope.fields, source), target.thinking.types
+    if policy.unasked_thinking != "hide" or "disabled" in types or meant is None or meant.on:
+        return False
+    return "between_tools" not in types or (
+        policy.progress_notes == "pass" and present(call.envelope.fields.get("tools"))
+    )
 
 
 def _expected(envelope: Envelope, answers: Sequence[Address]) -> set[str]:

@@ -318,6 +318,25 @@ async def test_examples_that_the_application_brings_are_no_loss(process: Process
         assert "replay" not in talk.rewrites
 
 
+@pytest.mark.parametrize("tools", [[], [{"name": "t", "input_schema": {"type": "object"}}]])
+@pytest.mark.parametrize("source", [O45, "claude-sonnet-4-5-20250929", O48, "claude-opus-5"])
+async def test_where_nothing_was_lost_nothing_is_said_to_be_whatever_the_models(
+    thinker: Thinker, source: str, tools: list[Json]
+) -> None:
+    for target in CATALOGUE.models:
+        if target.lifecycle.status == "retired" or target.id == source:
+            continue
+        spec = replace(SPEC, control=source, candidate=target.id, models=(O45,))
+        async with in_front_of(thinker, spec=spec) as process:
+            talk = Talk(process, thinker)
+            talk.fields = {"tools": tools} if tools else {}
+            for _ in range(3):
+                await talk.say()
+                assert "replay" not in talk.rewrites, target.id
+                another_replica(process)
+                process.plane.notebook.start()
+
+
 # --- private ------------------------------------------------------------------------------------------------
 
 
