@@ -83,6 +83,15 @@ REPLIES = [
     ("Müller ☃", "Müller ☃!", "!"),
     ("one two", "one  two", "one  two"),
     (" ", " yes", " yes"),
+    # YAML, and reminders
+    ("```yaml\n", "```yaml\nname: Bo\n```", "name: Bo\n```"),
+    ("```yaml\n", "name: Bo", "name: Bo"),
+    ("---\n", "---\nname: Bo", "name: Bo"),
+    ("---\n", "--- name: Bo", "name: Bo"),
+    ("---\n", "name: Bo", "name: Bo"),
+    ("Remember: be kind.", "Hello!", "Hello!"),
+    ("Remember: be kind.", "Remember: be kind. Hello!", " Hello!"),
+    ("Remember: be kind.", "Remember: be", "Remember: be"),
 ]
 
 
@@ -94,6 +103,32 @@ def plan(prefill: str, *, hides_thinking: bool = False) -> AnswerPlan:
 def test_pieces_of_a_reply_give_the_same_text(prefill: str, said: str, expected: str) -> None:
     for size in (1, 2, 3, 5):
         restorer = TextRestorer(plan(prefill))
+        pieces = [restorer.feed(said[at : at + size]) for at in range(0, len(said), size)]
+        assert "".join(pieces) + restorer.finish() == expected
+
+
+CUT = "It began well. Then it went on, and"
+QUOTED = CUT[-18:]
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (" ended.", " ended."),
+        (f"{QUOTED} ended.", " ended."),
+        (f"\n{CUT} ended.", " ended."),
+        ("It began again.", "It began again."),
+        (f"{QUOTED[:9]} nowhere.", f"{QUOTED[:9]} nowhere."),
+        (QUOTED[:9], QUOTED[:9]),
+        ("", ""),
+    ],
+)
+def test_an_answer_that_goes_on_may_repeat_all_of_it_or_the_end_that_it_was_shown(
+    said: str, expected: str
+) -> None:
+    going_on = AnswerPlan(CUT, "text", continued=True, quoted=QUOTED)
+    for size in (1, 2, 7, 100):
+        restorer = TextRestorer(going_on)
         pieces = [restorer.feed(said[at : at + size]) for at in range(0, len(said), size)]
         assert "".join(pieces) + restorer.finish() == expected
 
