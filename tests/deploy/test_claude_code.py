@@ -8,31 +8,35 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.claude_code import FIRST, SECOND, TOOLS, ClaudeCode, report
-from tests.support.deploy import Deployed, Simulated, deployed, migration, simulated, write_config
-from tests.support.features import H45, H55, O45, O55, S45, S55
+from tests.support.claude_code import COMPAT, FIRST, SECOND, STRICT, TOOLS, ClaudeCode, report
+from tests.support.deploy import Deployed, deployed, migration, write_config
+from tests.support.features import H45, H55, O45, O46, O55, S45, S55
+from tests.support.upstream import Upstream, running_simulator
 from tests.support.wiretap import Wiretap, wiretap
 
 pytestmark = [pytest.mark.deploy, pytest.mark.timeout(180)]
 
 PAIRS = {O45: O55, S45: S55, H45: H55}
+TOLD = "told"
+"""The migration whose answers name the model that gave them."""
 LISTS = ("TaskCreate", "TaskList")
 
 
 @pytest.fixture(scope="module")
-def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulated]:
-    with simulated(tmp_path_factory.mktemp("upstream")) as simulator:
+def upstream() -> Iterator[Upstream]:
+    with running_simulator(switches=STRICT) as simulator:
         yield simulator
 
 
 @pytest.fixture(scope="module")
-def gateway(upstream: Simulated, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+def gateway(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     directory = tmp_path_factory.mktemp("gateway")
-    migrations = [migration(asked, asked, served) for asked, served in PAIRS.items()]
-    # The way back: what a newer model's client sends is asked of an older one.
-    migrations.append(migration("back", O55, O45))
+    # The last is the way back: what a newer model's client sends is asked of an older one.
+    pairs = {**PAIRS, O55: O45}
+    migrations = [migration(asked, asked, served, compat=COMPAT) for asked, served in pairs.items()]
+    migrations.append(migration(TOLD, O46, O55))
     with deployed(write_config(directory, upstream.url, *migrations), directory) as running:
-        for name in (*PAIRS, "back"):
+        for name in (*pairs, TOLD):
             running.act(name, "start", reason="test")
             running.set_weight(name, 100)
         yield running
@@ -56,9 +60,10 @@ def works(client: ClaudeCode, prompt: str) -> list[str]:
 
 @pytest.mark.parametrize("asked", PAIRS)
 def test_a_session_with_tools_is_served_by_the_candidate(
-    gateway: Deployed, upstream: Simulated, tap: Wiretap, asked: str, tmp_path: Path
+    upstream: Upstream, tap: Wiretap, asked: str, tmp_path: Path
 ) -> None:
-    since, client = upstream.last_seq(), ClaudeCode(tap, asked, tmp_path, LISTS)
+    upstream.forget_requests()
+    client = ClaudeCode(tap, asked, tmp_path, LISTS)
     assert works(client, FIRST)[0] == "TaskCreate"
     first_turn = len(tap.heard)
     assert works(client, SECOND)[0] == "TaskList"
@@ -67,17 +72,32 @@ def test_a_session_with_tools_is_served_by_the_candidate(
     assert {heard.answered["x-gateway-arm"] for heard in tap.heard} == {"candidate"}
     assert {heard.answered["x-gateway-served-model"] for heard in tap.heard} == {PAIRS[asked]}
     assert not any("x-gateway-fallback" in heard.answered for heard in tap.heard)
-    assert {sent["model"] for sent in upstream.requests(since)} == {PAIRS[asked]}
+    assert {sent.model for sent in upstream.requests()} == {PAIRS[asked]}
     assert tap.heard[first_turn].answered["x-gateway-reason"] == "pinned", "it resumes what it began"
     assert not tap.strayed
 
 
-def test_the_client_books_everything_to_the_model_that_it_asked_for(tap: Wiretap, tmp_path: Path) -> None:
+def test_the_client_knows_of_no_other_model_than_the_one_that_it_asked_for(
+    tap: Wiretap, tmp_path: Path
+) -> None:
     client = ClaudeCode(tap, O45, tmp_path, LISTS)
     works(client, FIRST)
-    assert [*client.turns[0].result["modelUsage"]] == [O45]
-    spoken = {event["message"]["model"] for event in client.turns[0].events if event["type"] == "assistant"}
-    assert spoken == {O55}, "answers name the model that gave them"
+    (turn,) = client.turns
+    assert [*turn.result["modelUsage"]] == [O45]
+    spoken = {event["message"]["model"] for event in turn.events if event["type"] == "assistant"}
+    assert spoken == {O45}
+
+
+def test_told_who_answered_it_edits_what_it_resumes_and_control_has_to_help(
+    tap: Wiretap, tmp_path: Path
+) -> None:
+    client = ClaudeCode(tap, O46, tmp_path, LISTS)
+    works(client, FIRST)
+    first_turn = len(tap.heard)
+    works(client, SECOND)
+    fallbacks = [heard.answered.get("x-gateway-fallback") for heard in tap.heard]
+    assert set(fallbacks[: first_turn + 1]) == {None}
+    assert set(fallbacks[first_turn + 1 :]) == {"rejected_by_model"}
 
 
 def test_agents_that_the_client_starts_stay_on_the_arm_of_their_session(tap: Wiretap, tmp_path: Path) -> None:

@@ -21,13 +21,19 @@ from pathlib import Path
 from typing import Any
 
 from gateway.core.types import parse_json
+from gateway.simulator.rules.switches import Switches
 from tests.support.clients import installed
-from tests.support.deploy import deployed, migration, simulated, write_config
+from tests.support.deploy import deployed, migration, write_config
 from tests.support.features import O45, O55
+from tests.support.upstream import running_simulator
 from tests.support.wiretap import Heard, Wiretap, wiretap
 
 TOOLS = ("TaskCreate", "TaskList", "Agent")
 FIRST, SECOND = "Please use the TaskCreate tool.", "Now use the TaskList tool, and sum up."
+COMPAT = {"model_field": "requested"}
+"""What its migrations want: told of another model, it leaves that one's thinking out when it resumes."""
+STRICT = Switches(recent_account=True)
+"""An account so new that models hold their thinking to the exact conversation before it."""
 TIMEOUT_S = 50
 
 
@@ -151,9 +157,9 @@ def main() -> None:
 
 @contextmanager
 def _at_a_gateway(directory: Path, control: str, candidate: str, percent: float) -> Iterator[Wiretap]:
-    document = migration("claude-code", control, candidate)
+    document = migration("claude-code", control, candidate, compat=COMPAT)
     with (
-        simulated(directory / "upstream") as upstream,
+        running_simulator(switches=STRICT) as upstream,
         deployed(write_config(directory, upstream.url, document), directory / "gateway") as gateway,
         wiretap(gateway.url) as tap,
     ):
