@@ -1,4 +1,4 @@
-"""The fifth verb: one request, booked once.
+"""The sixth verb: one request, booked once.
 
 Everything is booked to the **assigned** arm, whoever served; a rescue that control answered is outcome `ok`
 and the candidate's fallback. Requests that only count tokens are never booked, and those that no migration

@@ -1,4 +1,4 @@
-"""What earlier answers left to be repeated in a request, and what this one leaves for the next.
+"""The second verb: what earlier answers left to be repeated in a request, and what this one leaves for the next.
 
 Only candidates see what the gateway wrote into a conversation; control sees the application's own. So only a
 continuing conversation on the candidate is looked up, and only where the two models and the policy can leave
