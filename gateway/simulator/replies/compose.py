@@ -112,6 +112,8 @@ def _pauses(case: Case, draft: Draft, seed: bytes) -> bool:
 
 def _summarises(case: Case, prompt_tokens: int, draft: Draft, own: bytes) -> bool:
     """Sum the conversation up where it is asked for or due; say whether that is the whole answer."""
+    if not (case.body.get("compaction") or case.body.get("context_management")):
+        return False
     summary = _prose(own + b"summary", 20)
     if case.body.get("compaction"):
         block: Json = {"type": "compaction", "content": summary, "encrypted_content": None}

@@ -65,6 +65,10 @@ def conversation_seed(case: Case) -> bytes:
 
 def last_text(case: Case) -> str:
     """The text of the last user turn, and of system messages behind it; a prefill is not looked at."""
+    return case.once("last text", lambda: _last_text(case))
+
+
+def _last_text(case: Case) -> str:
     texts: list[str] = []
     for message in reversed(case.messages):
         if message["role"] != "assistant":

@@ -52,6 +52,8 @@ class Draft:
         self._full = self._room == 0
         self._stop_sequence: str | None = None
         self._reader: PrefixReader | None = None
+        self._read = 0
+        """How many blocks of the answer the reader has read."""
         self._before: str | None = None
         """The name of the thinking block before; None until somebody asks."""
         self.usage: Json = {}
@@ -71,15 +73,17 @@ class Draft:
         text = cut_text(text, spent, self._case.model)
         sealed = self._stamp(text, spent).sealed()
         if redacted:
-            self._add({"type": "redacted_thinking", "data": sealed})
+            self._content.append({"type": "redacted_thinking", "data": sealed})
         else:
-            self._add({"type": "thinking", "thinking": text, "signature": sealed})
+            self._content.append({"type": "thinking", "thinking": text, "signature": sealed})
 
     def note(self, text: str) -> None:
         """A progress note between two tool calls; it comes as thinking, with its text."""
         if not self._full:
             tokens = self._spend(count_text(text, self._case.model))
-            self._add({"type": "thinking", "thinking": text, "signature": self._stamp(text, tokens).sealed()})
+            self._content.append(
+                {"type": "thinking", "thinking": text, "signature": self._stamp(text, tokens).sealed()}
+            )
 
     def call(self, name: str, arguments: Json, seed: str, *, toolset: str | None = None) -> None:
         """Call a tool; without room for the whole input there is none in it."""
@@ -90,13 +94,13 @@ class Draft:
         thought = any(map(is_thinking, self._content))
         block = {"type": "tool_use", "id": call_id(self._case.model.id, seed, thought=thought), "name": name}
         block |= {"toolset_name": toolset} if toolset else {}
-        self._add({**block, "input": arguments if whole else {}})
+        self._content.append({**block, "input": arguments if whole else {}})
 
     def add(self, block: Json) -> None:
         """Add what the server itself did, or a summary."""
         if not self._full:
             self._spend(SERVER_BLOCK_TOKENS + count_text(to_json(block).decode(), self._case.model))
-            self._add(block)
+            self._content.append(block)
 
     def say(self, text: str) -> None:
         """Say something, as far as stop sequences and room allow."""
@@ -109,7 +113,7 @@ class Draft:
             text, self._stop_sequence = text[: found[0]], found[1]
         spent = self._spend(count_text(text, model))
         if shown := cut_text(text, spent, model):
-            self._add({"type": "text", "text": shown})
+            self._content.append({"type": "text", "text": shown})
 
     def finished(self, stop: str) -> Reply:
         """The answer; it ended with `stop`, unless something cut it."""
@@ -134,11 +138,6 @@ class Draft:
         self._full = spent < tokens
         return spent
 
-    def _add(self, block: Json) -> None:
-        self._content.append(block)
-        if self._reader:
-            self._reader.take("assistant", block)
-
     def _stamp(self, text: str, tokens: int) -> Stamp:
         """What is sealed into the next thinking block; models that check nothing keep no record."""
         case = self._case
@@ -147,8 +146,9 @@ class Draft:
             return stamp
         if self._reader is None:
             self._reader = read_whole(case.body)
-            for block in self._content:
-                self._reader.take("assistant", block)
+        for block in self._content[self._read :]:
+            self._reader.take("assistant", block)
+        self._read = len(self._content)
         bound = case.model.id in BINDING_ACCOUNT
         return Stamp(
             stamp.producer,

@@ -15,6 +15,7 @@ import hashlib
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from gateway.compat.catalog import Catalogue, Model
@@ -203,8 +204,14 @@ class Head:
 
 def account_of(header: Mapping[str, str]) -> str:
     """The organisation of a credential: each key has its own."""
-    key = header.get("x-api-key") or header.get("authorization", "").partition(" ")[2]
-    digest = hashlib.sha256(key.strip().encode()).hexdigest()
+    return _organisation(
+        (header.get("x-api-key") or header.get("authorization", "").partition(" ")[2]).strip()
+    )
+
+
+@lru_cache(maxsize=1024)
+def _organisation(key: str) -> str:
+    digest = hashlib.sha256(key.encode()).hexdigest()
     return f"{digest[:8]}-{digest[8:12]}-4{digest[13:16]}-8{digest[17:20]}-{digest[20:32]}"
 
 

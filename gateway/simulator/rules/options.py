@@ -27,7 +27,6 @@ from gateway.simulator.rules.lineup import (
     SONNET_5,
     SONNET_5_5,
 )
-from gateway.simulator.rules.turns import blocks_of
 
 FALLBACKS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(COVERED | {MYTHOS_PREVIEW, OPUS_5_5}, (OPUS_5, OPUS_4_8)),
@@ -163,7 +162,7 @@ def _calls(message: Json) -> bool:
 def summaries_come_back_whole(case: Case) -> Iterator[str]:
     """A summary that was asked for stands first in the conversation, and says what it said."""
     for index, message in enumerate(case.messages):
-        for position, block in enumerate(blocks_of(message)):
+        for position, block in enumerate(message["content"] if isinstance(message["content"], list) else ()):
             if block["type"] != "compaction" or block.get("signature") is None:
                 continue
             path = f"messages.{index}.content.{position}"

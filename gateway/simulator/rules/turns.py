@@ -124,7 +124,7 @@ def tool_changes_are_allowed(case: Case) -> Iterator[str]:
     """Tools come and go by reference to one that is known, or by value."""
     known: set[str] | None = None
     for index, message in enumerate(case.messages):
-        for position, block in enumerate(blocks_of(message)):
+        for position, block in enumerate(blocks_of(message) if message["role"] == "system" else ()):
             if block["type"] not in CHANGES:
                 continue
             if known is None:
