@@ -18,9 +18,15 @@ from gateway.proxy.call import Plane
 from gateway.proxy.table import Governed
 from gateway.proxy.transport import headers as hop
 
+MAX_ITEMS = 100_000
+"""Of one batch, as the API has it; one with more is the upstream's to refuse."""
 GROUP_ITEMS = 16
 GROUP_BYTES = 64 * 1024
 """Most that is worked on without a rest, but for the last item of it."""
+
+
+class TooMany(Exception):
+    """The batch has more items than the API takes."""
 
 
 class Assembly:
@@ -71,8 +77,10 @@ class Assembly:
         return bool(self.exposed) or any(group.plan for group in self.register.groups)
 
     async def run(self) -> None:
-        """Settle every item; raises NotABatch, and BadRequest for an item that policy refuses."""
+        """Settle every item; raises NotABatch or TooMany, and BadRequest for an item that policy refuses."""
         for part in self._batch.slices():
+            if self._total + len(part.items) > MAX_ITEMS:
+                raise TooMany
             pieces: list[bytes] = []
             for group in _groups(part.items):
                 pieces += await asyncio.gather(*map(self._take, group))
@@ -110,12 +118,14 @@ class Assembly:
 
 
 async def assemble(body: bytes, head: Head, plane: Plane, terms: Terms = ANY) -> Assembly | None:
-    """Return what goes out in place of a batch; None where it is none."""
+    """Return what goes out in place of a batch; None where it is none, or none that anybody takes."""
     for find in (Batch.alone, Batch.among_others):
         try:
             return await _agreed(find(body), head, plane, terms)
         except NotABatch:
             continue
+        except TooMany:
+            return None
     return None
 
 

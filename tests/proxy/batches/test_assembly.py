@@ -7,7 +7,7 @@ import pytest
 
 from gateway.compat.batch import SLICE_BYTES
 from gateway.core.types import MigrationState
-from gateway.proxy.batches.assembly import GROUP_BYTES, GROUP_ITEMS, assemble
+from gateway.proxy.batches.assembly import GROUP_BYTES, GROUP_ITEMS, MAX_ITEMS, assemble
 from gateway.proxy.batches.items import Head
 from gateway.proxy.caller import Caller
 from tests.support.batches import BATCHES, batch_of, item
@@ -64,6 +64,13 @@ async def test_slices_of_which_nothing_was_changed_are_sent_as_they_came() -> No
 async def test_what_is_no_batch_is_none(body: bytes) -> None:
     async with in_front_of(silent) as process:
         assert await assemble(body, HEAD, process.plane) is None
+
+
+async def test_more_items_than_the_api_takes_are_not_even_looked_at() -> None:
+    async with in_front_of(silent) as process:
+        many = b",".join([b"1"] * MAX_ITEMS)
+        assert await assemble(b'{"requests":[%b]}' % many, HEAD, process.plane) is not None
+        assert await assemble(b'{"requests":[%b,1]}' % many, HEAD, process.plane) is None
 
 
 async def test_what_the_results_need_is_known_by_item() -> None:
