@@ -1,4 +1,4 @@
-"""The second verb: what earlier answers left to be repeated in a request, and what this one leaves for the next.
+"""The second verb: what earlier answers left to be repeated in a request; and what this one leaves.
 
 Only candidates see what the gateway wrote into a conversation; control sees the application's own. So only a
 continuing conversation on the candidate is looked up, and only where the two models and the policy can leave
@@ -132,9 +132,14 @@ def keeper(call: Call, resolved: Resolved, past: Replay, plane: Plane) -> Callab
             governed = resolved.governed
             if governed is None or call.counting or resolved.assignment.arm is not Arm.candidate:
                 return
-            made = note_of(call.envelope, rewritten.edits, kept, past.notes)
-            digests, note = made or (answer_digests(call.envelope, kept.echoes), Note((), past.notes))
-            note = past.below(note) if served is Arm.candidate else FOREIGN
+            if served is Arm.candidate:
+                made = note_of(call.envelope, rewritten.edits, kept, past.notes)
+                digests, note = made or (answer_digests(call.envelope, kept.echoes), Note((), past.notes))
+                note = past.below(note)
+            else:
+                begun = call.envelope.prefill.text if call.envelope.prefill else ""
+                echoes = replace(kept, prefill=begun).echoes
+                digests, note = answer_digests(call.envelope, echoes), FOREIGN
             shelf = _Shelf(plane.notebook, governed.name, resolved.unit_key)
             await shelf.write(digests, replay.pack(note))
 

@@ -297,11 +297,12 @@ async def test_an_answer_that_the_application_edited_is_another_answer(
     assert thoughts(await talk.say()) == ["sig+1==", "sig+4=="]
 
 
-async def test_an_answer_of_controls_breaks_nothing(process: Process, thinker: Thinker) -> None:
+@pytest.mark.parametrize("begin", ["", "I say: "])
+async def test_an_answer_of_controls_breaks_nothing(process: Process, thinker: Thinker, begin: str) -> None:
     talk = Talk(process, thinker)
     await talk.say()
     thinker.broken = {O55}
-    await talk.say()
+    await talk.say(begin=begin)
     assert talk.heard.headers["x-gateway-fallback"] == "overloaded"
     assert thoughts(thinker.asked[-1]) == []
     thinker.broken = set()

@@ -74,15 +74,21 @@ class Talk:
         self.said = 0
         self.heard = Heard()
 
-    async def say(self, path: str = "/v1/messages") -> Json:
-        """Say something, take the answer into the history, and return what the upstream was sent last."""
+    async def say(self, path: str = "/v1/messages", begin: str = "") -> Json:
+        """Say something, take the answer into the history, and return what the upstream was sent last.
+
+        `begin` is how the answer is to begin.
+        """
         self.said += 1
         asked = [*self.turns, {"role": "user", "content": f"question {self.said}"}]
-        body = json.dumps({"model": O45, "max_tokens": 64, "messages": asked, **self.fields}).encode()
+        sent = [*asked, {"role": "assistant", "content": begin}] if begin else asked
+        body = json.dumps({"model": O45, "max_tokens": 64, "messages": sent, **self.fields}).encode()
         self.heard = await self.process.post(body, path, x_gateway_unit=self.unit)
         assert self.heard.status == 200, self.heard.body
         if path == "/v1/messages":
-            self.turns = [*asked, {"role": "assistant", "content": self.heard.json["content"]}]
+            content = self.heard.json["content"]
+            whole = [{"type": "text", "text": begin + content[0]["text"]}] if begin else content
+            self.turns = [*asked, {"role": "assistant", "content": whole}]
         return self.thinker.asked[-1]
 
     @property
