@@ -45,7 +45,8 @@ def show_notes(draft: Draft) -> Draft:
     if not _may_call(draft):
         return draft
     if not _takes_notes(draft):
-        if not _thinks_unseen(draft):
+        # A model that takes over when this one declines may not know updates, and then takes nothing over.
+        if not _thinks_unseen(draft) or present(draft.fields.get("fallbacks")):
             return draft
         options = draft.options("thinking") or {}
         draft = draft.put("thinking", {"type": encode("adaptive"), **options, "display": encode("updates")})

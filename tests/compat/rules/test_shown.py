@@ -76,6 +76,13 @@ def test_notes_are_shown_as_text_and_asked_for_where_they_are_silent(
     assert not passed.plan.shows_notes
 
 
+@pytest.mark.parametrize("fallbacks", ["default", [{"model": O48.id}]])
+def test_notes_are_not_asked_for_where_another_model_may_take_over(fallbacks: object) -> None:
+    done = rewrite(asked(O5, **TOOLS, fallbacks=fallbacks), O5, O55, AS_TEXT)
+    assert not done.plan.shows_notes
+    assert b'"updates"' not in done.body
+
+
 def test_the_beta_is_named_once() -> None:
     done = rewrite(asked(O45, **TOOLS), O45, O55, AS_TEXT, Context(betas=(UPDATES_BETA,)))
     assert done.betas is None

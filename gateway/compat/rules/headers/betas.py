@@ -5,7 +5,7 @@ the whole request; so is fast mode's where it needs none any more. The computer 
 Every other value goes on as it came, above all one that nobody here knows.
 
 Values are judged by the two models alone, never by what the body holds: the turns of a thread must all name
-the same ones, and its later turns do not bring the tools again. None is added, because not every
+the same ones, and its later turns do not bring the tools again. None is added here, because not every
 organisation has what it stands for. (`fine-grained-tool-streaming` beside a toolset is an error for every
 model that takes toolsets, so it is the caller's to mend.)
 """
