@@ -93,7 +93,7 @@ fix: $(HAS_DEV) ## Format, and repair what the linter can
 	$(BIN)/ruff check --fix .
 
 clean: ## Remove the environment and every cache
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(CLIENTS)/node_modules dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find gateway tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(HAS_UV):
