@@ -1,6 +1,7 @@
 """What the README and the guides say about commands, settings and files is true."""
 
 import re
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ import typer
 from typer.core import TyperGroup
 
 from gateway.cli.main import app
-from gateway.config import load_migration
+from gateway.compat.prompts import text_hash
+from gateway.config import load, warnings
 from gateway.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
@@ -47,11 +49,19 @@ def test_every_setting_is_explained_and_exists() -> None:
     assert explained - {"URL", "ADMIN_TOKEN"} == {name.upper() for name in Settings.model_fields}
 
 
-def test_the_migration_in_the_guide_is_valid(tmp_path: Path) -> None:
-    (document,) = re.findall(r"```yaml\n(.*?)```", GUIDES["docs/migrating.md"], re.DOTALL)
-    file = tmp_path / "migration.yaml"
-    file.write_text(document, "utf-8")
-    assert load_migration(file).name == "opus-4-5-to-5-5"
+def test_the_documents_in_the_guide_are_valid_and_work_together(tmp_path: Path) -> None:
+    written = re.findall(r"```yaml\n(.*?)```", GUIDES["docs/migrating.md"], re.DOTALL)
+    migration, policies, variant = written
+    (tmp_path / "migration.yaml").write_text(migration + policies, "utf-8")
+    (tmp_path / "variant.yaml").write_text(variant, "utf-8")
+    parts = f"catalogue: {ROOT}/config/models.yaml\ninclude: [migration.yaml]\nprompts: [variant.yaml]\n"
+    (tmp_path / "gateway.yaml").write_text(parts, "utf-8")
+    documents = load(tmp_path / "gateway.yaml")
+    (spec,) = documents.migrations
+    assert spec.name == "opus-4-5-to-5-5"
+    assert spec.compat.for_task("extract").prefill == "control"
+    assert documents.prompts[0].system_sha256 == text_hash("You sort letters.")
+    assert not [line for line in warnings(documents, date(2026, 11, 1)) if "nothing acts on it" not in line]
 
 
 def test_the_python_in_the_readme_is_python() -> None:
