@@ -164,6 +164,7 @@ class Gateway:
         self._drain.begun = True
         await self._tasks.drain(TICK_S)
         await self._controller.close()
+        await self._plane.tasks.drain(TICK_S)
         await self._ledger.aclose()
         await self._notebook.aclose()
         await self._replica.aclose()

@@ -13,7 +13,7 @@ from gateway.proxy.transport.headers import RawHeaders
 from gateway.proxy.transport.wire import Wire
 from gateway.store.ledger import Ledger
 from gateway.store.notebook import Notebook
-from gateway.tasks import Clock
+from gateway.tasks import Clock, Tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,8 @@ class Plane:
     client_keys: dict[str, str] = field(default_factory=dict)
     """Key → name; empty: every caller brings a credential of the upstream's."""
     is_operator: Callable[[str], bool] = lambda token: False
+    tasks: Tasks = field(default_factory=Tasks)
+    """What goes on where its client has left."""
     in_flight: int = 0
 
     def entered(self) -> None:

@@ -3,8 +3,8 @@
 A batch of which no item is changed goes out as the bytes that came in. Where the upstream rejects one that
 was rewritten, the caller's own goes out once more with control serving wherever it can, as with a message;
 where it fails in any other way its answer is relayed, for there may be a batch all the same, and a second one
-would be paid for too. Both candidates' and controls' items are withdrawn until the first byte goes out, like
-messages.
+would be paid for too. Until the first byte goes out an arm can be withdrawn, as with a message; then all is
+assigned anew.
 
 Nothing here enters a gate: how long a batch takes says nothing of a model, and how it ended is only known
 when somebody fetches the results.
@@ -168,9 +168,9 @@ async def _remember(body: bytes, creation: Creation, assembly: Assembly, plane: 
     if assembly.is_remembered:
         batch_id, created_at, expires_at = batch_of(body)
         lasts_s = memory.lasts_s(created_at, expires_at)
-        creation.is_kept = bool(batch_id) and await memory.keep(
-            assembly.register, batch_id, lasts_s, plane.notebook
-        )
+        keeping = memory.keep(assembly.register, batch_id, lasts_s, plane.notebook)
+        # A client that leaves now has its batch all the same.
+        creation.is_kept = await asyncio.shield(plane.tasks.spawn("batch-register", keeping))
 
 
 def _disclosed(creation: Creation) -> dict[str, str]:

@@ -25,7 +25,9 @@ READ_S = 2.0
 
 
 async def keep(register: Register, batch_id: str, ttl_s: int, notebook: Notebook) -> bool:
-    """Remember a register; False where, for now, this process alone knows it."""
+    """Remember a register; False where, for now, only this process knows it, or nobody can ask for it."""
+    if not batch_id:
+        return False
     index, *pages = pages_of(register)
     for number, page in enumerate(pages, start=1):
         await notebook.write(BATCHES, [_name(batch_id, number)], page, ttl_s=ttl_s)

@@ -53,6 +53,13 @@ async def test_without_the_store_only_this_process_knows_it_and_that_is_said() -
         assert await find("msgbatch_1", other) is None
 
 
+async def test_of_a_batch_without_an_id_nothing_is_kept() -> None:
+    async with notebooks_of_a_fleet() as fleet:
+        mine, store = fleet.join()
+        assert not await keep(REGISTER, "", 100, mine)
+        assert store.calls["write_notes"] == 0
+
+
 async def test_a_register_of_which_a_page_is_missing_is_none() -> None:
     async with notebooks_of_a_fleet() as fleet:
         (mine, store), (other, _) = fleet.join(), fleet.join()

@@ -13,6 +13,7 @@ from gateway.compat.answer.plan import PLAIN, AnswerPlan
 from gateway.compat.batch import Group, Register
 from gateway.proxy.batches.told import LINE_BYTES, Results
 from tests.support.batches import BATCH_ID, BATCHES, batch_of, create, item, result, text_of, told
+from tests.support.eventually import eventually
 from tests.support.plane import ON_CANDIDATE, Heard, Process, chunk, error, in_front_of, ours
 from tests.support.scripted import Request, answer, replying
 
@@ -174,6 +175,21 @@ async def test_what_is_not_known_here_passes_as_it_is_and_is_said(lost: str) -> 
         assert heard.body == content
         assert ours(heard).get("results") == (None if lost == "compressed" else "as_they_are")
         assert "succeeded" not in repr(process.labelled("batch_items_total", "result"))
+
+
+async def test_a_client_that_left_right_after_its_batch_was_made_finds_its_results() -> None:
+    async with in_front_of(serving([WHOLE])) as process:
+        process.store.hang()
+        caller = process.call(batch_of(item("a", messages=PREFILL)), path=BATCHES)
+        await eventually(lambda: "batch-register" in process.plane.tasks.names)
+        caller.hang_up()
+        await caller.answer()
+        assert not caller.heard.status
+        process.store.resume()
+        await process.plane.tasks.drain(5)
+        heard = await ask(process, "GET", RESULTS)
+        assert ours(heard)["results"] == "restored"
+        assert text_of(heard.body.splitlines()[0]) == '"n": 1}'
 
 
 # --- lines --------------------------------------------------------------------------------------------------
