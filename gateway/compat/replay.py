@@ -109,9 +109,9 @@ class Replay:
     def __bool__(self) -> bool:
         return self != NOTHING
 
-    def below(self, note: Note) -> Note:
+    def note(self, edits: Iterable[Edit]) -> Note:
         """Return the note of an answer that was given with this repeated."""
-        return Note(note.edits, self.notes, self.broken_at, self.mark)
+        return Note(tuple(edits), self.notes, self.broken_at, self.mark)
 
 
 NOTHING = Replay()

@@ -170,8 +170,8 @@ class Rewrite:
     """The values of `anthropic-beta` to send; None: as they came."""
     edits: tuple[Edit, ...] = ()
     """What was written into the messages anew, for the note of this answer."""
-    notes: int = 0
-    """How many notes of earlier answers were repeated."""
+    past: Replay = NOTHING
+    """What was repeated of earlier answers."""
     violations: tuple[Change, ...] = ()
     """What the target would reject in it and the source would not have: it is better not sent."""
 
@@ -229,7 +229,7 @@ def rewrite(
         draft.plan,
         betas=None if draft.betas == context.betas else draft.betas,
         edits=draft.edits,
-        notes=draft.past.notes,
+        past=draft.past,
         violations=_introduced(sent, draft, context) if _foreign(source, target) else (),
     )
 

@@ -9,7 +9,6 @@ migration, the arms, the outcome and numbers.
 import logging
 from dataclasses import dataclass
 
-from gateway.compat.replay import NOTHING, Replay
 from gateway.compat.request import Rewrite
 from gateway.core.types import Arm, FallbackCause, Outcome, Reason
 from gateway.core.usage import cost_microusd
@@ -30,8 +29,6 @@ class Record:
     call: Call
     resolved: Resolved | None = None
     rewritten: Rewrite | None = None
-    past: Replay = NOTHING
-    """What was repeated of earlier answers."""
     sent: Sent | None = None
     seen: Seen | None = None
     error: GatewayError | None = None

@@ -101,12 +101,10 @@ def adapt(
         insists=insists,
     )
     policy = governed.spec.compat.for_task(call.task)
-    return keeping(rewrite(call.envelope, governed.control, target, policy, context), past)
+    return keeping(rewrite(call.envelope, governed.control, target, policy, context))
 
 
-async def forward(
-    call: Call, resolved: Resolved, rewritten: Rewrite, plane: Plane, *, past: Replay = NOTHING
-) -> Sent:
+async def forward(call: Call, resolved: Resolved, rewritten: Rewrite, plane: Plane) -> Sent:
     """Send to the assigned arm and rescue by control; raises UpstreamError where nobody answered."""
     governed, arm = resolved.governed, resolved.assignment.arm
     if governed is None or arm is Arm.control:
@@ -124,7 +122,7 @@ async def forward(
         if sent.call == "missing":
             sent.exchange.close()
             plane.metrics.retry(governed.name)
-            firmer = adapt(call, governed, arm, resolved.ruleset, past=past, insists=True)
+            firmer = adapt(call, governed, arm, resolved.ruleset, past=rewritten.past, insists=True)
             sent = replace(await _ask(call, governed, arm, firmer, plane), sent_at=sent_at)
     except UpstreamError as error:
         if not rescues:

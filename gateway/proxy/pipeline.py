@@ -5,13 +5,14 @@
 
 from contextlib import suppress
 
+from gateway.compat.answer.kept import Kept
 from gateway.compat.request import header
 from gateway.core.types import Arm
 from gateway.errors import GatewayError
 from gateway.proxy.account import Record, account
 from gateway.proxy.call import Call, Plane
 from gateway.proxy.forward import Sent, Withdrawn, adapt, forward
-from gateway.proxy.recall import Keep, keeper, recollect
+from gateway.proxy.recall import Keep, note, note_rescue, recollect
 from gateway.proxy.relay import Seen, refuse, relay
 from gateway.proxy.resolve import Resolved, resolve
 from gateway.proxy.threads import follow
@@ -50,23 +51,30 @@ async def _ask(record: Record, plane: Plane) -> Sent:
     """Resolve, adapt and forward; anew where the arm was withdrawn in between."""
     for _ in range(_ATTEMPTS):
         resolved = record.resolved = await resolve(record.call, plane)
-        past = record.past = await recollect(record.call, resolved, plane)
+        past = await recollect(record.call, resolved, plane)
         rewritten = record.rewritten = adapt(
             record.call, resolved.governed, resolved.assignment.arm, resolved.ruleset, past=past
         )
         with suppress(Withdrawn):
-            sent = record.sent = await forward(record.call, resolved, rewritten, plane, past=past)
+            sent = record.sent = await forward(record.call, resolved, rewritten, plane)
             record.rewritten = sent.rewrite
             return sent
     raise GatewayError("the migration kept changing while this request was assigned; try again")
 
 
-def _keep(record: Record, plane: Plane) -> Keep | None:
+def _keep(record: Record, plane: Plane) -> Keep:
     """Return who takes what the next turn must repeat of the answer."""
-    resolved, sent = record.resolved, record.sent
-    if resolved is None or sent is None:
-        return None
-    return keeper(record.call, resolved, record.past, plane)(sent.rewrite, sent.served)
+
+    async def keep(kept: Kept) -> None:
+        call, resolved, sent = record.call, record.resolved, record.sent
+        if resolved is None or sent is None:
+            return
+        if sent.served is resolved.assignment.arm:
+            await note(call, resolved, sent.rewrite, kept, plane)
+        else:
+            await note_rescue(call, resolved, kept, plane)
+
+    return keep
 
 
 def disclose(record: Record) -> RawHeaders:

@@ -113,39 +113,35 @@ def leaves_notes(source: Model, target: Model, policy: CompatPolicy) -> bool:
     )
 
 
-def keeping(rewritten: Rewrite, past: Replay) -> Rewrite:
+def keeping(rewritten: Rewrite) -> Rewrite:
     """Return a rewrite whose answer leaves a note even if nothing is to be repeated for it.
 
     Where thinking is hidden, an answer without a note is one whose note was lost; and where something was
     left out, the next turn must leave out the same.
     """
-    if not rewritten.plan.hides_thinking and past.broken_at is None:
+    if not rewritten.plan.hides_thinking and rewritten.past.broken_at is None:
         return rewritten
     return replace(rewritten, plan=replace(rewritten.plan, repeats=True))
 
 
-def keeper(call: Call, resolved: Resolved, past: Replay, plane: Plane) -> Callable[[Rewrite, Arm], Keep]:
-    """Return what writes the note of the answer to a rewritten request that an arm has served."""
+async def note(call: Call, resolved: Resolved, sent: Rewrite, kept: Kept, plane: Plane) -> None:
+    """Write down what must be repeated of the candidate's answer to a request."""
+    digests, noted = note_of(call.envelope, sent.edits, kept, sent.past)
+    await _write(call, resolved, digests, noted, plane)
 
-    def of(rewritten: Rewrite, served: Arm) -> Keep:
-        async def keep(kept: Kept) -> None:
-            governed = resolved.governed
-            if governed is None or call.counting or resolved.assignment.arm is not Arm.candidate:
-                return
-            if served is Arm.candidate:
-                made = note_of(call.envelope, rewritten.edits, kept, past.notes)
-                digests, note = made or (answer_digests(call.envelope, kept.echoes), Note((), past.notes))
-                note = past.below(note)
-            else:
-                begun = call.envelope.prefill.text if call.envelope.prefill else ""
-                echoes = replace(kept, prefill=begun).echoes
-                digests, note = answer_digests(call.envelope, echoes), FOREIGN
-            shelf = _Shelf(plane.notebook, governed.name, resolved.unit_key)
-            await shelf.write(digests, replay.pack(note))
 
-        return keep
+async def note_rescue(call: Call, resolved: Resolved, kept: Kept, plane: Plane) -> None:
+    """Write down that nothing is to be repeated of an answer that control gave in the candidate's place."""
+    begun = call.envelope.prefill.text if call.envelope.prefill else ""
+    echoes = replace(kept, prefill=begun).echoes
+    await _write(call, resolved, answer_digests(call.envelope, echoes), FOREIGN, plane)
 
-    return of
+
+async def _write(call: Call, resolved: Resolved, digests: Sequence[str], noted: Note, plane: Plane) -> None:
+    governed = resolved.governed
+    if governed is not None and resolved.assignment.arm is Arm.candidate and not call.counting:
+        shelf = _Shelf(plane.notebook, governed.name, resolved.unit_key)
+        await shelf.write(digests, replay.pack(noted))
 
 
 def _hides(call: Call, source: Model, target: Model, policy: CompatPolicy) -> bool:

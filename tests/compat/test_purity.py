@@ -14,12 +14,12 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from gateway.compat.address import addresses, answer_digests
+from gateway.compat.address import addresses
 from gateway.compat.answer.kept import note_of
 from gateway.compat.answer.response import restore
 from gateway.compat.catalog import Model
 from gateway.compat.envelope import Fields, parse, read
-from gateway.compat.replay import Note, Replay, pack, recollect, unpack
+from gateway.compat.replay import Replay, pack, recollect, unpack
 from gateway.compat.request import Context, Rewrite, obstacle, rewrite
 from gateway.core.spec import CompatPolicy
 from tests.support.rows import EVERY_PAIR, O45, O55, S45, S55, row
@@ -174,10 +174,8 @@ class Conversation:
         back = restore(answer, sent.rewritten.plan)
         shown: list[Json] = json.loads(back.body)["content"]
         if back.kept is not None:
-            made = note_of(envelope, sent.rewritten.edits, back.kept, sent.past.notes)
-            digests, note = made or (answer_digests(envelope, back.kept.echoes), Note((), 0))
-            for digest in digests:
-                self.notes[digest] = pack(sent.past.below(note))
+            digests, note = note_of(envelope, sent.rewritten.edits, back.kept, sent.past)
+            self.notes |= dict.fromkeys(digests, pack(note))
         begun = envelope.prefill.text if envelope.prefill is not None else ""
         if begun.strip():
             shown = with_beginning(shown, begun)

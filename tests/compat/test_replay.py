@@ -122,7 +122,7 @@ def test_all_or_nothing_from_where_a_note_is_missing(
 def test_what_was_left_out_once_stays_left_out_and_the_rest_goes_on() -> None:
     lost = recollect(history(2), {"a": A0}, frozenset("b"))
     assert lost == repeating(A0, broken_at=3)
-    after = lost.below(Note((line(2),), 99))
+    after = lost.note((line(2),))
     assert after == said_upon(2, A0, since=3)
     expected = repeating(A0, after, left_out=((3, 5),))
     assert recollect(history(3), {"a": A0, "c": after}) == expected
@@ -138,7 +138,7 @@ def test_a_later_loss_before_an_earlier_one_takes_its_place() -> None:
     after = said_upon(2, A0, since=3)
     without_a = recollect(history(3), {"c": after}, frozenset("a"))
     assert without_a == repeating(broken_at=0)
-    again = without_a.below(Note((), 0))
+    again = without_a.note(())
     assert again.since == 0
     whole = recollect(history(4), {"a": A0, "c": after, "d": again})
     assert whole == repeating(again, left_out=((0, 7),))
@@ -252,7 +252,7 @@ class Life:
         past = recollect(answers, there, unknown, every)
         number = len(self.said)
         self.said.append(past)
-        self.notes[chr(ord("a") + number)] = FOREIGN if foreign else past.below(Note((line(number),), 0))
+        self.notes[chr(ord("a") + number)] = FOREIGN if foreign else past.note((line(number),))
 
 
 @given(data=st.data(), turns=st.integers(2, 7))

@@ -19,7 +19,7 @@ from gateway.compat.address import answer_digests, echo, raw_blocks
 from gateway.compat.answer.plan import AnswerPlan
 from gateway.compat.answer.shape import kind_of, note_text, text_of
 from gateway.compat.envelope import THINKING_BLOCKS, Envelope, Fields, Turn, encode, read
-from gateway.compat.replay import After, Edit, Insert, Note, Replace, Results
+from gateway.compat.replay import After, Edit, Insert, Note, Replace, Replay, Results
 
 _ENDS_WITHOUT_USE = frozenset({"", "refusal"})
 """Stop reasons of answers that do not stay in a conversation: unfinished ones and refusals."""
@@ -80,25 +80,21 @@ def keep(plan: AnswerPlan, said: Sequence[Raw], shown: Sequence[Raw], stop_reaso
 
 
 def note_of(
-    envelope: Envelope, edits: Sequence[Edit], kept: Kept | None, earlier: int
-) -> tuple[tuple[str, ...], Note] | None:
+    envelope: Envelope, edits: Sequence[Edit], kept: Kept, past: Replay
+) -> tuple[tuple[str, ...], Note]:
     """Return the note of the answer to a request, and the digests under which it will be looked for.
 
-    `edits` are those that were written into the request anew, `earlier` how many notes it repeated. None
-    where the next turn needs none.
+    `edits` are those that were written into the request anew, `past` is what it repeated. The note may hold
+    nothing, and says then that nothing is missing.
     """
-    if kept is None:
-        return None
     place = envelope.prefill.start if envelope.prefill else len(envelope.turns)
     beginning = envelope.turns[place:]
     mine = _edits(kept, beginning, place)
-    if not edits and not mine:
-        return None
     echoes = kept.echoes
     if kept.continued and beginning:
         # It may hold more than its text.
         echoes = (echo([*(raw_blocks(beginning[0].content) or ()), *kept.shown]), *echoes)
-    return answer_digests(envelope, echoes), Note((*edits, *mine), earlier)
+    return answer_digests(envelope, echoes), past.note((*edits, *mine))
 
 
 def _edits(kept: Kept, beginning: Sequence[Turn], place: int) -> list[Edit]:

@@ -126,10 +126,9 @@ class Talk:
         self.done = rewrite(envelope, self.source, self.target, KEEP, Context(past=past))
         stop = "tool_use" if any(block["type"] == "tool_use" for block in reply) else "end_turn"
         self.restored = restore(answer(*reply, id="msg_1", stop_reason=stop), self.done.plan)
-        made = note_of(envelope, self.done.edits, self.restored.kept, past.notes)
-        if made is not None:
-            digests, note = made
-            self.notes |= dict.fromkeys(digests, past.below(note))
+        if self.restored.kept is not None:
+            digests, note = note_of(envelope, self.done.edits, self.restored.kept, past)
+            self.notes |= dict.fromkeys(digests, note)
         body: Json = json.loads(self.done.body)
         return body
 
@@ -270,8 +269,7 @@ def test_notes_shown_as_text_are_thinking_again_on_the_next_turn() -> None:
     assert json.loads(restored.body)["content"] == [text("Looking."), call(1)]
     assert plain(restored.kept) == content
     envelope = asked(O45, messages=[HELLO])
-    made = note_of(envelope, (), restored.kept, 0)
-    assert made is not None
-    (digest,), _ = made
+    assert restored.kept is not None
+    (digest,), _ = note_of(envelope, (), restored.kept, NOTHING)
     echoed = asked(O45, messages=[HELLO, says(text("Looking."), call(1)), results("t1")])
     assert [each.digest for each in addresses(echoed)] == [digest]
