@@ -236,8 +236,9 @@ class ToolLines:
             return switch == "always"
         if not tool_line(case):
             return True
-        asked = [blocks_of(message)[:1] for message in case.messages if message["role"] == "user"]
-        key = hashlib.sha256(to_json([case.account, case.model.id, asked])).hexdigest()
+        # By how the conversation began, so that a second attempt may say more than the first.
+        began = [case.account, case.model.id, blocks_of(case.messages[0])[:1]]
+        key = hashlib.sha256(to_json(began)).hexdigest()
         times = self._told[key] = self._told.get(key, 0) + 1
         self._told.move_to_end(key)
         if len(self._told) > MAX_LINES:

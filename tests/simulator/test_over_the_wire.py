@@ -149,6 +149,18 @@ def test_the_second_time_is_counted_by_conversation(upstream: Upstream) -> None:
     ]
 
 
+def test_a_second_attempt_may_say_more(upstream: Upstream) -> None:
+    line = {"role": "system", "content": "You must call the weather tool."}
+    first = asking("Cold?", tools=[WEATHER])
+    first["messages"].append(line)
+    answer = post(upstream, first, x_simulator_switches="obeys_tool_line=second")
+    assert answer.json["stop_reason"] == "end_turn"
+    turn = {"role": "assistant", "content": answer.json["content"]}
+    second = {**first, "messages": [*first["messages"], turn, user("That was no call."), line]}
+    again = post(upstream, second, x_simulator_switches="obeys_tool_line=second")
+    assert again.json["stop_reason"] == "tool_use"
+
+
 def test_errors_say_that_they_have_no_details_if_they_shall() -> None:
     with running_simulator(switches=Switches(null_details=True)) as running:
         error = post(running, asking(model="claude-opus-9")).json["error"]

@@ -53,6 +53,11 @@ _GIVEN = re.compile(
     re.DOTALL,
 )
 _CALLING = re.compile(r"\b(?:us(?:e|es|ing)|call(?:s|ed|ing)?|invok(?:e|es|ing))\b", re.IGNORECASE)
+_NEGATED = re.compile(
+    r"\b(?:do not|don't|must not|never|without|instead of)\b[^.\n]{0,40}"
+    r"\b(?:us(?:e|ing)|call(?:ing)?|invok(?:e|ing))\b[^.\n]*",
+    re.IGNORECASE,
+)
 _TOOL_OR_CALL = re.compile(r"\btools?\b|\bcall(?:ing)?\b", re.IGNORECASE)
 _NEAR = 400
 """How many characters may stand between the verb and what it is about."""
@@ -195,7 +200,7 @@ def tool_line(case: Case) -> str:
             break
         if message["role"] == "system":
             lines += texts
-    line = "\n".join(lines)
+    line = _NEGATED.sub("", "\n".join(lines))
     return line if _CALLING.search(line) and _TOOL_OR_CALL.search(line) else ""
 
 

@@ -180,6 +180,19 @@ def test_a_line_behind_the_question_decides_alone(line: str, called: list[str], 
     assert intent.tool_calls(forced, seed, obeys=False)
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Do not call any tools.", ""),
+        ("Answer without using a tool.", ""),
+        ("You must call weather. Never call it twice.", "You must call weather. ."),
+    ],
+)
+def test_what_is_forbidden_is_no_line(text: str, found: str) -> None:
+    for turns in lines_of(text):
+        assert intent.tool_line(case_of({"model": "claude-opus-5-5", "messages": turns})) == found
+
+
 @pytest.mark.parametrize("text", ["Be brief.", "Use simple words.", "Call me Ishmael."])
 def test_other_lines_are_none(text: str) -> None:
     found = [
