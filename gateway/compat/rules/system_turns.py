@@ -94,7 +94,8 @@ def as_reminders(messages: Sequence[Raw]) -> list[Raw]:
         if message is None or message.role != "system":
             result.append(raw)
             continue
-        reminders = [_reminder(block) for block in raw_blocks(message.content) or ()]
+        blocks = raw_blocks(message.content) or ()
+        reminders = [reminder for block in blocks if (reminder := _reminder(block)) is not None]
         if not reminders:
             continue
         before = read(result[-1], Fields) if result else None
@@ -113,10 +114,15 @@ def _said_by_user(message: Fields | None) -> list[Raw] | None:
     return raw_blocks(message.get("content"))
 
 
-def _reminder(raw: Raw) -> Raw:
-    """Wrap one block; its text stays the bytes it was, its cache marker stays with it."""
+def _reminder(raw: Raw) -> Raw | None:
+    """Wrap one block; its text stays the bytes it was, its cache marker stays with it.
+
+    None where it adds a tool: that cannot be said.
+    """
     block = read(raw, Fields) or {}
-    text = block.get("text")
+    text, kind = block.get("text"), read(block.get("type"), str)
+    if kind == "tool_addition":
+        return None
     if text is None:
         kept = {name: value for name, value in block.items() if name == "cache_control"}
         return encode({"type": "text", "text": _farewell(raw)} | kept)

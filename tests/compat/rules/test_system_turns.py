@@ -119,6 +119,12 @@ def test_a_system_turn_becomes_a_reminder_of_the_user(
     assert hindrance(source, target, messages=before) is None
 
 
+def test_of_an_added_tool_nothing_is_said() -> None:
+    added = {"type": "tool_addition", "tool": {"type": "tool_reference", "name": "x"}}
+    messages = [Raw(json.dumps(message).encode()) for message in (HELLO, note([added]), ANSWER)]
+    assert as_reminders(messages) == [messages[0], messages[2]]
+
+
 def test_what_is_lost_is_said() -> None:
     plain, rich = (
         apply(draft_of(asked(O5, messages=[HELLO, turn]), O5, O47)).changes[0].sentence
