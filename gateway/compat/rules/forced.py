@@ -140,7 +140,8 @@ def _extraction(draft: Draft) -> dict[str, Any] | None:
         return None
     if draft.insists or draft.envelope.prefill is not None or not _takes_schemas(draft):
         return None
-    if any(mark in draft.envelope.body for mark in _HAS_CALLS):
+    # A stop sequence would cut the JSON where it would not have cut a call.
+    if any(mark in draft.envelope.body for mark in _HAS_CALLS) or present(draft.fields.get("stop_sequences")):
         return None
     return closed(read(fields.get("input_schema"), dict[str, Any]))
 

@@ -153,6 +153,7 @@ def test_a_call_for_json_alone_becomes_structured_output(choice: Json) -> None:
         ([STRICT_READY], {"messages": [HELLO, {"role": "assistant", "content": "{"}]}),
         ([STRICT_READY], {"system": [{"type": "text", "text": "x", "citations": None}]}),
         ([{**STRICT_READY, "type": "memory_20250818"}], {}),
+        ([STRICT_READY], {"stop_sequences": ["}"]}),
     ],
 )
 def test_where_that_cannot_be_said_the_call_is_asked_for_in_words(tools: list[Json], fields: Json) -> None:
