@@ -13,6 +13,7 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from itertools import islice
 from typing import Any
 
 from gateway.compat.batch import Register, readdress, restore_line, result_of
@@ -29,6 +30,8 @@ Relay = Callable[[Exchange, Send, RawHeaders], Awaitable[None]]
 BATCHES = "/v1/messages/batches"
 LINE_BYTES = 64 << 20
 """A longer line is relayed as it is."""
+LINES_AT_ONCE = 32
+"""Most that are put back without a rest."""
 _RESULTS = re.compile(rf"{BATCHES}/([^/]+)/results")
 _TOLD = re.compile(rf"{BATCHES}(/[^/]+(/cancel)?)?")
 _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
@@ -75,10 +78,10 @@ async def _relay_results(
     out = Results(register) if known and register is not None else None
     try:
         while chunk := await exchange.read():
-            data = chunk if out is None else b"".join(out.take(chunk))
-            if data:
+            parts = iter((chunk,)) if out is None else out.take(chunk)
+            while data := b"".join(islice(parts, LINES_AT_ONCE)):
                 await send({"type": "http.response.body", "body": data, "more_body": True})
-            await asyncio.sleep(0)
+                await asyncio.sleep(0)
         rest = b"" if out is None else out.rest()
         await send({"type": "http.response.body", "body": rest, "more_body": False})
     finally:
@@ -99,7 +102,7 @@ class Results:
         """Migration, arm and result of the items that were seen."""
 
     def take(self, chunk: bytes) -> Iterator[bytes]:
-        """Take the next bytes and give the lines that they complete."""
+        """Take the next bytes and give the lines that they complete, none of it empty."""
         *lines, rest = chunk.split(b"\n")
         for line in lines:
             yield self._ended(line)
@@ -107,7 +110,7 @@ class Results:
         self._size += len(rest)
         if self._size > LINE_BYTES:
             self._passing = True
-        if self._passing:
+        if self._passing and self._size:
             yield self._drained()
 
     def rest(self) -> bytes:
