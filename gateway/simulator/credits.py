@@ -1,9 +1,9 @@
 """Fallback credits: the token of a refusal, and its redemption on another model.
 
 Under its beta a refusal of a model that has fallbacks carries a token. Redeemed within five minutes, by the
-same account, on one of those models, with the same request or with the same request and what was said before
-the refusal as one more assistant turn, the retry is billed as if the conversation had always been there. A
-token that does not fit is a 400 that names it, or with `mode: best_effort` a note in `usage`. A malformed
+same account and workspace, on one of those models, with the same request or with the same request and what
+was said before the refusal as one more assistant turn, the retry is billed as if the conversation had always
+been there. A token that does not fit is a 400 that names it, or with `mode: best_effort` a note in `usage`. A malformed
 token is a 400 always. Batches ignore tokens.
 
 Nothing is remembered: all that is compared is sealed into the token.
@@ -34,7 +34,14 @@ def offered(case: Case, reply: Reply, now: float) -> Reply:
     if reply.stop_reason != "refusal" or not asked or case.model.id not in FALLBACKS or case.batched:
         return reply
     continued = _continuable(case, reply)
-    fields = [case.account, case.model.id, now, _body(case.body), _turn(reply.content) if continued else ""]
+    fields = [
+        case.account,
+        case.workspace,
+        case.model.id,
+        now,
+        _body(case.body),
+        _turn(reply.content) if continued else "",
+    ]
     token = base64.b64encode(to_json([*fields, digest(to_json(fields))])).decode()
     details = {FIELD: token, "fallback_has_prefill_claim": continued}
     return replace(reply, stop_details={**(reply.stop_details or {}), **details})
@@ -75,9 +82,11 @@ def _read(case: Case, given: Any) -> tuple[list[Any], bool]:
 
 def _unfit(case: Case, token: list[Any], now: float) -> str | None:
     """Why a token is not redeemed here."""
-    account, refused, minted_at, body, turn = token
+    account, workspace, refused, minted_at, body, turn = token
     if account != case.account:
         return "wrong_organization"
+    if workspace != case.workspace:
+        return "wrong_workspace"
     if now > minted_at + LIFE_S:
         return "expired"
     if case.model.id not in FALLBACKS.get(refused, ()):

@@ -155,6 +155,7 @@ class Messages:
             counting,
             batched,
             account=head.account,
+            workspace=head.workspace,
             end_user=end_user_of(body, head.profile, switches),
             catalogue=self._catalogue,
         )

@@ -4,9 +4,9 @@
 "previous_message_id": …}` brings the new turns only; system and tools are the thread's, and what is judged
 and answered is the whole conversation.
 
-A thread belongs to the account, the model and the options that it was created with (`BOUND`, and a
-container's skills) and to its betas: with others it cannot be continued (400), and for another account it is
-not there. One that is not known, was idle for `IDLE_S` or is older than `LIFE_S` is a 404. An answer is
+A thread belongs to the workspace, the model and the options that it was created with (`BOUND`, and a
+container's skills) and to its betas: with others it cannot be continued (400), and for another workspace it
+is not there. One that is not known, was idle for `IDLE_S` or is older than `LIFE_S` is a 404. An answer is
 continued once, and by one request at a time. Declined answers, those of a fallback and calls without room for
 their whole input are not kept. Summaries do not go with threads.
 """
@@ -37,6 +37,7 @@ class _Thread:
     """A conversation up to one answer."""
 
     account: str
+    workspace: str
     fingerprint: str
     fields: Json
     """System and tools."""
@@ -107,6 +108,7 @@ class Threads:
             previous.continued = True
         self._threads[message_id] = _Thread(
             account=case.account,
+            workspace=case.workspace,
             fingerprint=_fingerprint(case.body, case.betas),
             fields={name: case.body[name] for name in HELD if name in case.body},
             messages=[*case.messages, {"role": "assistant", "content": reply.content}],
@@ -120,7 +122,8 @@ class Threads:
         """The thread that a request of this account continues."""
         previous = body["thread"].get("previous_message_id")
         thread = self._threads.get(previous) if isinstance(previous, str) else None
-        return thread if thread is not None and thread.account == head.account else None
+        owner = (thread.account, thread.workspace) if thread is not None else None
+        return thread if owner == (head.account, head.workspace) else None
 
 
 def _asked(body: Json, betas: frozenset[str]) -> Json | None:

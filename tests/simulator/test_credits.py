@@ -28,10 +28,12 @@ def details(reply: Reply | None = None, *, account: str = "a", **fields: Any) ->
     return offered(case, reply or declined("bio"), NOW).stop_details or {}
 
 
-def outcome(token: Any, *, model: str = O5, now: float = NOW, account: str = "a", **fields: Any) -> str:
+def outcome(
+    token: Any, *, model: str = O5, now: float = NOW, account: str = "a", workspace: str = "", **fields: Any
+) -> str:
     """What becomes of a token: `redeemed`, the reason why not, or the message of the 400."""
     given = body(model, fallback_credit_token=token, **fields)
-    case = case_of(given, betas=[BETA, OBJECTS], account=account)
+    case = case_of(given, betas=[BETA, OBJECTS], account=account, workspace=workspace)
     try:
         status = redeemed(case, ANSWER, now).usage["fallback_credit"]["status"]
     except ApiError as error:
@@ -63,6 +65,7 @@ TOKEN = details()["fallback_credit_token"]
         ({"now": NOW + LIFE_S}, "redeemed"),
         ({"now": NOW + LIFE_S + 1}, "expired"),
         ({"account": "b"}, "wrong_organization"),
+        ({"workspace": "w"}, "wrong_workspace"),
         ({"model": "claude-sonnet-5"}, "invalid_target_model"),
         ({"model": O55}, "invalid_target_model"),
         ({"messages": [{"role": "user", "content": "Hi"}]}, "body_mismatch"),

@@ -125,11 +125,12 @@ def test_a_thread_has_an_hour_in_all() -> None:
     assert refusal_of(threads, continued("msg_13"), LIFE_S + 1) == (404, "thread_not_found")
 
 
-def test_another_account_has_no_such_thread() -> None:
+@pytest.mark.parametrize("other", [{"account": "b"}, {"workspace": "w"}])
+def test_another_account_or_workspace_has_no_such_thread(other: Any) -> None:
     threads = Threads()
     created(threads)
     with pytest.raises(ApiError) as caught:
-        threads.whole(continued(), replace(HEAD, account="b"), 0.0)
+        threads.whole(continued(), replace(HEAD, **other), 0.0)
     assert caught.value.error_code == "thread_not_found"
 
 

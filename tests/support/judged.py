@@ -31,6 +31,7 @@ def case_of(
     batched: bool = False,
     without: str = "",
     account: str = "",
+    workspace: str = "",
     end_user: str = "",
 ) -> Case:
     """A request as the rules see it; `max_tokens` and one message are filled in unless they are `without`."""
@@ -47,6 +48,7 @@ def case_of(
         counting,
         batched,
         account=account,
+        workspace=workspace,
         end_user=end_user,
         catalogue=catalogue(),
     )

@@ -5,9 +5,9 @@ breakpoint, a top-level one the last block that can have one. The prefix up to a
 it is there, and read when it is; up to `LOOKBACK` places before a breakpoint an older entry is found too,
 where a run of tool calls or of results is one place.
 
-Entries belong to an account and a model. Settings split them by tier: speed, web search and citations from
-the system prompt on, tool choice, images, thinking and effort from the messages on. A prefix below the
-model's minimum is not cached. An entry lives five minutes or an hour from the start of the last request that
+Entries belong to an account's workspace and a model. Settings split them by tier: speed, web search and
+citations from the system prompt on, tool choice, images, thinking and effort from the messages on. A prefix
+below the model's minimum is not cached. An entry lives five minutes or an hour from the start of the last request that
 used it, and can be read once the answer of the one that wrote it has begun.
 """
 
@@ -80,7 +80,7 @@ def scope_of(case: Case) -> Scope:
     mode = f"{case.thinking_type or 'adaptive'} {budget}" if case.thinks else "off"
     small = case.switches.preview_caches_small and case.model.id == MYTHOS_PREVIEW
     return Scope(
-        account=case.account,
+        account=f"{case.account} {case.workspace}",
         speed=case.body.get("speed") or "standard",
         thinking="between_tools" if case.thinking_type == "between_tools" else mode,
         effort=case.effort or "",

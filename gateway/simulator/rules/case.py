@@ -133,6 +133,7 @@ class Case:
     """The params of one batch item."""
     account: str = ""
     """The organisation that asks."""
+    workspace: str = ""
     end_user: str = ""
     """On whose behalf it asks, where that is said."""
     catalogue: Catalogue | None = None
@@ -197,6 +198,8 @@ class Head:
     version: str
     betas: frozenset[str]
     account: str = ""
+    workspace: str = ""
+    """The part of the organisation, where that is said."""
     profile: str = ""
     """The end user's profile."""
     switches: Switches = field(default_factory=Switches)
@@ -236,8 +239,9 @@ def check_head(header: Mapping[str, str], switches: Switches) -> Head:
     unknown = sorted(betas - BETAS)
     if unknown and switches.known_betas_only:
         raise ApiError(400, f"Unexpected value(s) `{'`, `'.join(unknown)}` for the `anthropic-beta` header.")
+    workspace = header.get("anthropic-workspace-id", "")
     profile = header.get("anthropic-user-profile-id", "")
-    return Head(version, betas, account_of(header), profile, switches)
+    return Head(version, betas, account_of(header), workspace, profile, switches)
 
 
 def read_body(data: bytes, encoding: str, *, limit: int = MAX_BODY_BYTES) -> Json:

@@ -188,8 +188,10 @@ def test_the_scope_is_that_of_the_request() -> None:
     assert scope("claude-opus-5-5") == scope("claude-opus-5-5", thinking=shown)
     budgets = [{"type": "enabled", "budget_tokens": budget} for budget in (1024, 2048)]
     assert scope("claude-opus-4-5", thinking=budgets[0]) != scope("claude-opus-4-5", thinking=budgets[1])
+    elsewhere = scope_of(case_of({"model": "claude-opus-5-5"}, account="a", workspace="w"))
+    assert scope("claude-opus-5-5") != elsewhere
     off = scope("claude-sonnet-5-5", thinking={"type": "between_tools"})
-    assert (off.account, off.thinking, off.effort) == ("a", "between_tools", "high")
+    assert (off.account, off.thinking, off.effort) == ("a ", "between_tools", "high")
 
 
 @pytest.mark.parametrize(("switch", "least"), [(False, None), (True, 512)])
