@@ -3,8 +3,8 @@
 Under its beta a refusal of a model that has fallbacks carries a token. Redeemed within five minutes, by the
 same account and workspace, on one of those models, with the same request or with the same request and what
 was said before the refusal as one more assistant turn, the retry is billed as if the conversation had always
-been there. A token that does not fit is a 400 that names it, or with `mode: best_effort` a note in `usage`. A malformed
-token is a 400 always. Batches ignore tokens.
+been there. A token that does not fit is a 400 that names it, or with `mode: best_effort` a note in `usage`. A
+malformed token is a 400 always. Batches ignore tokens.
 
 Nothing is remembered: all that is compared is sealed into the token.
 """

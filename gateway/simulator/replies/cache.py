@@ -7,8 +7,8 @@ where a run of tool calls or of results is one place.
 
 Entries belong to an account's workspace and a model. Settings split them by tier: speed, web search and
 citations from the system prompt on, tool choice, images, thinking and effort from the messages on. A prefix
-below the model's minimum is not cached. An entry lives five minutes or an hour from the start of the last request that
-used it, and can be read once the answer of the one that wrote it has begun.
+below the model's minimum is not cached. An entry lives five minutes or an hour from the start of the last
+request that used it, and can be read once the answer of the one that wrote it has begun.
 """
 
 import hashlib
