@@ -30,6 +30,8 @@ CALLS: Mapping[str, Callable[[Store], Awaitable[object]]] = {
     "recall": lambda store: store.recall(QUERY),
     "remember": lambda store: store.remember([PINNED, Enrolment("m", 1, "ann", Arm.candidate)]),
     "enrolled": lambda store: store.enrolled("m", 1),
+    "read_notes": lambda store: store.read_notes("m", ["a"]),
+    "write_notes": lambda store: store.write_notes("m", {"a": b"sealed"}, 60),
     "report": lambda store: store.report(ReplicaReport("a", 1.0)),
     "replicas": lambda store: store.replicas(),
     "deregister": lambda store: store.deregister("a"),
