@@ -95,7 +95,11 @@ def _call(case: Case, draft: Draft, own: bytes, calls: list[tuple[str, Json]]) -
         draft.say(f"Let me use {calls[0][0]} for that.")
     for number, (name, arguments) in enumerate(calls):
         seed = hashlib.sha256(own + bytes([number])).hexdigest()
-        draft.call(name, arguments, seed, toolset=intent.toolset_of(case, name))
+        caller = None
+        if program := intent.program_calling(case, name):
+            draft.add(run := server_tools.round_of("code_execution", seed.encode())[0])
+            caller = {"type": program, "tool_id": run["id"]}
+        draft.call(name, arguments, seed, toolset=intent.toolset_of(case, name), caller=caller)
 
 
 def _pauses(case: Case, draft: Draft, seed: bytes) -> bool:

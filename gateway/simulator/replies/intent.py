@@ -190,6 +190,15 @@ def toolset_of(case: Case, name: str) -> str | None:
     return next(families, None)
 
 
+def program_calling(case: Case, name: str) -> str | None:
+    """The kind of program that calls a tool which the model may not call directly."""
+    for tool in case.body.get("tools") or []:
+        callers = tool.get("allowed_callers") or ["direct"]
+        if tool.get("name") == name and "direct" not in callers:
+            return str(callers[0])
+    return None
+
+
 def tool_line(case: Case) -> str:
     """What stands behind the question and speaks of calling a tool; empty when nothing does."""
     lines: list[str] = []

@@ -85,15 +85,24 @@ class Draft:
                 {"type": "thinking", "thinking": text, "signature": self._stamp(text, tokens).sealed()}
             )
 
-    def call(self, name: str, arguments: Json, seed: str, *, toolset: str | None = None) -> None:
-        """Call a tool; without room for the whole input there is none in it."""
+    def call(
+        self, name: str, arguments: Json, seed: str, *, toolset: str | None = None, caller: Json | None = None
+    ) -> None:
+        """Call a tool, as a member of a toolset or out of a program; without room for the whole input there
+        is none in it.
+        """
         if self._full:
             return
         tokens = CALL_TOKENS + count_text(name + to_json(arguments).decode(), self._case.model)
         whole = self._spend(tokens) == tokens
         thought = any(map(is_thinking, self._content))
-        block = {"type": "tool_use", "id": call_id(self._case.model.id, seed, thought=thought), "name": name}
+        block: Json = {
+            "type": "tool_use",
+            "id": call_id(self._case.model.id, seed, thought=thought),
+            "name": name,
+        }
         block |= {"toolset_name": toolset} if toolset else {}
+        block |= {"caller": caller} if caller else {}
         self._content.append({**block, "input": arguments if whole else {}})
 
     def add(self, block: Json) -> None:

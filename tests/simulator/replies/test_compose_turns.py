@@ -130,3 +130,15 @@ def test_thinking_is_redacted_when_told_to() -> None:
     reply = reply_to(asking("Redact your thinking.", NEW, max_tokens=4096))
     assert [block["type"] for block in reply.content] == ["redacted_thinking", "text"]
     assert reply.thinking_tokens > 0
+
+
+def test_a_tool_that_only_programs_may_call_is_called_out_of_one() -> None:
+    code = {"type": "code_execution_20260120", "name": "code_execution"}
+    tools = [{**TOOL, "allowed_callers": ["code_execution_20260120"]}, code]
+    body = asking("Use the tool", tools=tools)
+    assert verdict(body) == ""
+    run, call = reply_to(body).content
+    assert (run["type"], run["name"]) == ("server_tool_use", "code_execution")
+    assert call["caller"] == {"type": "code_execution_20260120", "tool_id": run["id"]}
+    both = [{**TOOL, "allowed_callers": ["direct", "code_execution_20260120"]}, code]
+    assert [block["type"] for block in reply_to(asking("Use the tool", tools=both)).content] == ["tool_use"]
