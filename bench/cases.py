@@ -87,7 +87,7 @@ def _notes(envelope: Envelope) -> dict[str, Note]:
     past = NOTHING
     for answer in addresses(envelope)[1::4]:
         edits = (Append(answer.place - 1, line), Insert(answer.place, 0, hidden))
-        notes[answer.digest] = past.below(Note(edits, None))
+        notes[answer.digest] = past.note(edits)
         past = Replay(notes=len(notes), mark=notes[answer.digest].mark)
     return notes
 
