@@ -26,6 +26,7 @@ from gateway.control.api import build_admin
 from gateway.control.auth import Gatekeeper, Role, Token, local_token
 from gateway.control.catalogue import CatalogueCheck
 from gateway.control.loop import Controller, CountsFlusher, LocalBreaker, run_every
+from gateway.control.reader import Reader
 from gateway.control.service import ControlService
 from gateway.control.vendor import list_models
 from gateway.core.gates import Window
@@ -96,16 +97,7 @@ class Gateway:
         )
         gatekeeper = _gatekeeper(settings)
         self._plane = self._make_plane(gatekeeper)
-        self._service = ControlService(
-            self._store,
-            self._replica,
-            replica_id=self._replica.id,
-            specs=self._specs,
-            catalogue=lambda: self._config.catalogue,
-            prompts=lambda: self._config.prompts,
-            unit_key=self._ledger.key,
-            clock=self._clock,
-        )
+        self._service = self._make_service()
         self._make_loops(self._replica.id)
         self._data_path = DataPath(self._plane)
         self._admin = build_admin(self._service, gatekeeper)
@@ -211,6 +203,21 @@ class Gateway:
             public_url=settings.public_url or "",
             client_keys={each.key.get_secret_value(): each.name for each in settings.client_keys},
             is_operator=lambda token: gatekeeper.operator_named(token) is not None,
+        )
+
+    def _make_service(self) -> ControlService:
+        reader = Reader(
+            self._store,
+            self._replica,
+            replica_id=self._replica.id,
+            specs=self._specs,
+            catalogue=lambda: self._config.catalogue,
+            prompts=lambda: self._config.prompts,
+            unit_key=self._ledger.key,
+            clock=self._clock,
+        )
+        return ControlService(
+            reader, self._store, self._replica, replica_id=self._replica.id, clock=self._clock
         )
 
     def _make_loops(self, replica_id: str) -> None:

@@ -15,8 +15,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from gateway.compat.catalog import Catalogue
-from gateway.compat.prompts import PromptVariant
 from gateway.control import status as view
 from gateway.control.reader import Reader, ReplicaLike, lists_in_force
 from gateway.control.status import ReplicaCount, Status
@@ -73,29 +71,17 @@ class ControlService:
 
     def __init__(
         self,
+        read: Reader,
         store: Store,
         replica: ReplicaLike,
         *,
         replica_id: str,
-        specs: Callable[[], Mapping[str, MigrationSpec]],
-        catalogue: Callable[[], Catalogue],
-        unit_key: Callable[[str], str],
         clock: Clock,
-        prompts: Callable[[], Sequence[PromptVariant]] = tuple,
         emergency_store_s: float = 0.7,
         landing_s: float = LANDING_S,
     ) -> None:
-        """`unit_key` hashes as the data path does; `emergency_store_s` bounds the store in an emergency."""
-        self.read = Reader(
-            store,
-            replica,
-            replica_id=replica_id,
-            specs=specs,
-            catalogue=catalogue,
-            prompts=prompts,
-            unit_key=unit_key,
-            clock=clock,
-        )
+        """`emergency_store_s` bounds the store in an emergency."""
+        self.read = read
         self._store = store
         self._replica = replica
         self._replica_id = replica_id

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.compat.catalog import Catalogue
+from gateway.control.reader import Reader
 from gateway.control.service import Ask, ControlService
 from gateway.core.gates import Window
 from gateway.core.rollout import Verb, emergency
@@ -90,13 +91,21 @@ class ControlPlane:
         self.replica = ScriptedReplica(self.store, self.clock)
         self.specs = dict(specs if specs is not None else {SPEC.name: SPEC})
         self.catalogue = Catalogue(())
-        self.service = ControlService(
+        reader = Reader(
             self.store,
             self.replica,
             replica_id=self.replica.id,
             specs=lambda: self.specs,
             catalogue=lambda: self.catalogue,
+            prompts=tuple,
             unit_key=lambda unit: f"key of {unit}",
+            clock=self.clock,
+        )
+        self.service = ControlService(
+            reader,
+            self.store,
+            self.replica,
+            replica_id=self.replica.id,
             clock=self.clock,
             **{"landing_s": 0.0, **options},
         )
