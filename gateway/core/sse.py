@@ -1,8 +1,8 @@
 """Server-sent events, cut out of a byte stream as it arrives.
 
 The scanner never changes, adds or loses a byte: the `raw` of every event, one after the other, followed by
-`pending`, is what was fed. So a relay can send `raw` on while it looks at `data`, and knows where it may put
-an event of its own (`at_boundary`).
+`pending`, is what was fed. So a relay can send `raw` on while it looks at `data`, and may put an event of its
+own behind each.
 
 Rules: lines end in LF or CR LF, an event ends with a blank line. A block without fields (a comment, a spare
 blank line) is an event too, with an empty name and no data, because its bytes must travel. Lone CRs, which
@@ -39,11 +39,6 @@ class SseScanner:
         self._buffer = bytearray()
         self._searched = 0
         """No event ends before this offset of the buffer."""
-
-    @property
-    def at_boundary(self) -> bool:
-        """True when nothing has been received of the next event."""
-        return not self._buffer
 
     @property
     def pending(self) -> bytes:

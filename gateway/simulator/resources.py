@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from urllib.parse import parse_qs
 
-from gateway.compat.catalog import EFFORTS, Catalogue, Model
+from gateway.compat.catalog import EFFORTS, Model
 from gateway.simulator.rules.case import ApiError, Json
 from gateway.simulator.rules.options import FALLBACK_BETA, FALLBACKS
 
@@ -51,11 +51,6 @@ def page(items: Sequence[Json], query: str, *, key: str = "id") -> Json:
 
 
 # --- models -------------------------------------------------------------------------------------------------
-
-
-def model_objects(catalogue: Catalogue) -> list[Json]:
-    """All rows as the Models API shows them."""
-    return [model_object(model) for model in catalogue.models]
 
 
 def model_object(model: Model, betas: frozenset[str] = frozenset()) -> Json:

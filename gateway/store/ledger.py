@@ -134,8 +134,8 @@ class Ledger:
         self._rewriting: asyncio.Task[None] | None = None
         self._lost_at = -math.inf
         self._adopt(secret)
-        self.hits = self.asked = self.late = 0
-        """Questions that memory answered, that the store was asked, that it answered too late."""
+        self.asked = self.late = 0
+        """Questions that the store was asked, and that it answered too late."""
 
     # --- what the planes use ------------------------------------------------------------------------------
 
@@ -163,7 +163,6 @@ class Ledger:
             certain = complete or pin.arm is Arm.control or pin.run >= query.run
         if not certain:
             return None
-        self.hits += 1
         return Recollection(pin, record)
 
     async def recall(self, query: Recall, timeout_s: float) -> Recollection | None:

@@ -87,7 +87,6 @@ class Replica:
         self.secret = b""
         """The fleet's key for hashing units; this process's own until the store has been reached once."""
         self.ready = False
-        self.store_errors = 0
         self._store, self._data_dir, self._clock = store, data_dir, clock
         self._on_change, self._on_loss, self._on_error = on_change, on_loss, on_error
         self._in_flight, self._leader = in_flight, leader
@@ -379,7 +378,6 @@ class Replica:
             async with asyncio.timeout(self._call_s if patience_s is None else patience_s):
                 return await answer
         except (StoreUnavailable, TimeoutError) as error:
-            self.store_errors += 1
             self._on_error(operation)
             raise StoreUnavailable(f"the store did not answer: {operation}") from error
 

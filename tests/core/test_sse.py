@@ -35,7 +35,7 @@ def test_a_stream_is_read_event_by_event() -> None:
     events, scanner = scan([STREAM])
     assert [(event.name, event.data) for event in events] == EVENTS
     assert b"".join(event.raw for event in events) == STREAM
-    assert scanner.at_boundary
+    assert scanner.pending == b""
 
 
 @pytest.mark.parametrize("cut", range(len(STREAM) + 1))
@@ -50,7 +50,6 @@ def test_single_bytes_change_nothing() -> None:
 def test_an_event_is_given_out_with_its_last_byte() -> None:
     scanner = SseScanner()
     assert scanner.feed(b"event: ping\ndata: {}\n") == []
-    assert not scanner.at_boundary
     assert scanner.pending == b"event: ping\ndata: {}\n"
     assert scanner.feed(b"\nevent") == [SseEvent("ping", b"{}", b"event: ping\ndata: {}\n\n")]
     assert scanner.pending == b"event"
@@ -65,7 +64,6 @@ def test_a_byte_order_mark_hides_no_field() -> None:
 def test_an_unfinished_event_at_the_end_stays_pending() -> None:
     events, scanner = scan([b"data: a\n\ndata: cut"])
     assert [event.data for event in events] == [b"a"]
-    assert not scanner.at_boundary
     assert scanner.pending == b"data: cut"
 
 

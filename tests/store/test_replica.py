@@ -241,7 +241,7 @@ async def test_a_store_that_is_away_changes_nothing_but_the_age_and_is_counted(f
     await fleet.write(RUNNING)
     member = await fleet.join("a")
     member.store.away = True
-    await eventually(lambda: member.replica.store_errors > 3)
+    await eventually(lambda: len(member.failed) > 3)
     fleet.clock.advance(100)
     assert member.state == RUNNING
     assert member.replica.snapshot_age_s >= 100

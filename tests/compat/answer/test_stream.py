@@ -60,7 +60,7 @@ def stream_of(content: Iterable[Json], size: int = 3) -> bytes:
 def events(stream: bytes) -> list[tuple[str, Json]]:
     scanner = SseScanner()
     read = [(event.name, json.loads(event.data)) for event in scanner.feed(stream)]
-    assert scanner.at_boundary
+    assert not scanner.pending
     return read
 
 

@@ -27,7 +27,7 @@ def parsed(reply: Reply = REPLY, **fields: Any) -> list[tuple[str, dict[str, Any
     data = b"".join(step.data for step in events.stream(case, reply, "msg_1", USE))
     scanner = SseScanner()
     found = [(event.name, json.loads(event.data)) for event in scanner.feed(data)]
-    assert scanner.at_boundary
+    assert not scanner.pending
     return found
 
 
