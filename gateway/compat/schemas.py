@@ -6,6 +6,7 @@ gives up where it says anything that is not known to be taken: whoever asks has 
 """
 
 from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 _SCALARS = frozenset({"string", "number", "integer", "boolean", "null"})
@@ -42,9 +43,9 @@ def closed(schema: Any) -> dict[str, Any] | None:
         for key in _DEFINITIONS:
             if key in schema:
                 whole[key] = {name: _closed(one, names, 1) for name, one in schema[key].items()}
+        return None if _is_recursive(whole) or _is_too_much(whole) else whole
     except (_Unsuitable, AttributeError, TypeError):
         return None
-    return None if _is_recursive(whole) or _is_too_much(whole) else whole
 
 
 def _closed(schema: Any, names: set[str], depth: int) -> dict[str, Any]:
@@ -111,10 +112,11 @@ def _is_recursive(whole: dict[str, Any]) -> bool:
         for key in _DEFINITIONS
         for name, one in whole.get(key, {}).items()
     }
-    while ends := [name for name, used in uses.items() if not used & uses.keys()]:
-        for name in ends:
-            del uses[name]
-    return bool(uses)
+    try:
+        TopologicalSorter(uses).prepare()
+    except CycleError:
+        return True
+    return False
 
 
 def _is_too_much(whole: dict[str, Any]) -> bool:

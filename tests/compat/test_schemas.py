@@ -1,5 +1,6 @@
 """A tool's schema is closed for structured output, or given up where it says more than that can take."""
 
+from time import process_time
 from typing import Any
 
 import pytest
@@ -88,6 +89,9 @@ def test_what_is_closed_stays_as_it_is() -> None:
         whole({"a": {"$ref": "#/$defs/missing"}}),
         whole({"a": {"$ref": "#"}}),
         whole({"a": TEXT}, **{"$defs": [1]}),
+        whole({"a": TEXT}, required=None),
+        whole({"a": TEXT}, required=5),
+        whole({"a": TEXT}, required=[{}]),
         whole({f"a{number}": TEXT for number in range(25)}),
         whole({f"a{number}": {"type": ["string", "null"]} for number in range(17)}, required=["a0"]),
     ],
@@ -116,3 +120,12 @@ def test_a_schema_nested_without_end_is_given_up() -> None:
     for _ in range(100):
         schema = whole({"a": schema})
     assert closed(schema) is None
+
+
+def test_a_long_chain_of_definitions_is_followed_once() -> None:
+    definitions: Json = {f"d{at}": {"$ref": f"#/$defs/d{at + 1}"} for at in range(20_000)}
+    definitions["d20000"] = TEXT
+    schema = whole({"a": {"$ref": "#/$defs/d0"}}, required=["a"], **{"$defs": definitions})
+    started = process_time()
+    assert closed(schema) is not None
+    assert process_time() - started < 5  # what grows with the square of it takes half a minute

@@ -44,7 +44,7 @@ def apply(draft: Draft) -> Draft:
     if not is_emulated(draft):
         return draft
     choice = draft.options("tool_choice") or {}
-    name = read(choice.get("name"), str) or ""
+    name = _named(choice)
     schema = _extraction(draft)
     if schema is not None:
         return _as_output(draft, schema)
@@ -54,7 +54,7 @@ def apply(draft: Draft) -> Draft:
     auto = {key: value for key, value in choice.items() if key != "name"} | {"type": encode("auto")}
     edits = [told, *_strict(draft, name)]
     draft = draft.put("tool_choice", auto).edit(*edits)
-    draft = replace(draft, plan=replace(draft.plan, forced=ForcedCall(name)))
+    draft = draft.but(plan=replace(draft.plan, forced=ForcedCall(name)))
     sentence = f"The tool call is asked for in words: {draft.target.id} cannot be forced."
     if len(edits) > 1:
         sentence += " The tool is strict from here on."
@@ -80,8 +80,13 @@ def is_emulated(draft: Draft) -> bool:
         return False
     choice = draft.options("tool_choice") or {}
     names = [tools.name_of(raw) for raw in read(draft.fields.get("tools"), list[Raw]) or ()]
-    named = read(choice.get("type"), str) == "tool"
-    return (read(choice.get("name"), str) in names if named else bool(names)) and _ask(draft, "") is not None
+    one = read(choice.get("type"), str) == "tool"
+    return (_named(choice) in names if one else bool(names)) and _ask(draft, "") is not None
+
+
+def _named(choice: Fields) -> str:
+    """Return the name of the tool that must be called; empty where any will do."""
+    return (read(choice.get("name"), str) or "") if read(choice.get("type"), str) == "tool" else ""
 
 
 def _is_served_by_source(draft: Draft) -> bool:
@@ -152,6 +157,6 @@ def _as_output(draft: Draft, schema: dict[str, Any]) -> Draft:
     form = encode({"type": "json_schema", "schema": schema})
     draft = draft.put("output_config", config | {"format": form}).put("tool_choice", {"type": "none"})
     forced = ForcedCall(tools.name_of(tool), wrapped=True)
-    draft = replace(draft, plan=replace(draft.plan, forced=forced))
+    draft = draft.but(plan=replace(draft.plan, forced=forced))
     sentence = f"The tool's input is asked for as structured output: {draft.target.id} cannot be forced."
     return draft.note("forced_tool", RewriteClass.emulated, sentence)

@@ -82,6 +82,11 @@ def test_behind_a_turn_of_the_system_the_line_goes_into_the_user_s() -> None:
     assert second == noted[1]
 
 
+def test_a_name_beside_the_choice_of_any_tool_means_nothing() -> None:
+    done = forced(O55, {"type": "any", "name": "nobody"}, OPEN, OTHER)
+    assert done.plan.forced == ForcedCall("")
+
+
 def test_at_most_one_call_stays_at_most_one() -> None:
     done = forced(O55, {**NAMED, "disable_parallel_tool_use": True}, OPEN, OTHER)
     assert json.loads(done.body)["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": True}
