@@ -10,9 +10,10 @@ themselves is no edit: a prefill that is cut off, and rules over every message (
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Any
 
-from msgspec import Raw
+from msgspec import Raw, Struct, structs
 
 from gateway.compat import replay
 from gateway.compat.answer.plan import PLAIN, AnswerPlan
@@ -26,9 +27,8 @@ from gateway.core.types import Change, RewriteClass
 Rewording = Callable[[Sequence[Raw]], list[Raw]]
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """One request while the rules work on it."""
+class Draft(Struct, frozen=True):
+    """One request while the rules work on it: a struct, whose copies cost a tenth of a dataclass's."""
 
     envelope: Envelope
     """As the application sent it."""
@@ -62,27 +62,31 @@ class Draft:
     changes: tuple[Change, ...] = ()
     plan: AnswerPlan = PLAIN
 
+    def but(self, **values: Any) -> "Draft":
+        """Return the draft with other values."""
+        return structs.replace(self, **values)
+
     def put(self, name: str, value: object) -> "Draft":
         """Set a field in its place, a new one at the end."""
-        return replace(self, fields={**self.fields, name: encode(value)})
+        return self.but(fields={**self.fields, name: encode(value)})
 
     def drop(self, name: str) -> "Draft":
         """Leave a field out."""
         if name not in self.fields:
             return self
-        return replace(self, fields={key: value for key, value in self.fields.items() if key != name})
+        return self.but(fields={key: value for key, value in self.fields.items() if key != name})
 
     def note(self, rule: str, rewrite_class: RewriteClass, sentence: str) -> "Draft":
         """Write down what a rule did."""
-        return replace(self, changes=(*self.changes, Change(rule, rewrite_class, sentence)))
+        return self.but(changes=(*self.changes, Change(rule, rewrite_class, sentence)))
 
     def edit(self, *edits: Edit) -> "Draft":
         """Write into the messages; the next turns repeat it."""
-        return replace(self, edits=(*self.edits, *edits), plan=replace(self.plan, repeats=True))
+        return self.but(edits=(*self.edits, *edits), plan=replace(self.plan, repeats=True))
 
     def reworded(self, rewording: Rewording) -> "Draft":
         """Apply a rule to all messages once they stand."""
-        return replace(self, rewordings=(*self.rewordings, rewording))
+        return self.but(rewordings=(*self.rewordings, rewording))
 
     def options(self, name: str) -> Fields | None:
         """Return a field that is an object, one level down: empty where missing, None where it is none."""

@@ -89,14 +89,14 @@ def apply(draft: Draft) -> Draft:
     planned = replace(draft.plan, prefill=prefill.text, intent=intent_of(prefill.text))
     if prefill.removable and not prefill.text:
         sentence = "The empty assistant turn at the end is left out."
-        return replace(draft, cut=prefill.start).note("prefill", RewriteClass.lossless, sentence)
+        return draft.but(cut=prefill.start).note("prefill", RewriteClass.lossless, sentence)
     if prefill.removable and draft.plan.forced is not None:
         sentence = "The beginning of the answer is left out: the answer is a call."
-        draft = replace(draft, cut=prefill.start, plan=planned)
+        draft = draft.but(cut=prefill.start, plan=planned)
         return draft.note("prefill", RewriteClass.emulated, sentence)
     if _was_cut(draft.envelope):
-        return _go_on(replace(draft, plan=planned))
-    return _begin(replace(draft, plan=planned), prefill.start) or draft
+        return _go_on(draft.but(plan=planned))
+    return _begin(draft.but(plan=planned), prefill.start) or draft
 
 
 def _was_cut(envelope: Envelope) -> bool:
@@ -112,7 +112,7 @@ def _go_on(draft: Draft) -> Draft:
     plan = draft.plan
     words = continuation(plan.prefill, plan.intent)
     message = {"role": "user", "content": [{"type": "text", "text": words}]}
-    draft = replace(draft, plan=replace(plan, continued=True, quoted=plan.prefill[-TAIL:]))
+    draft = draft.but(plan=replace(plan, continued=True, quoted=plan.prefill[-TAIL:]))
     draft = draft.edit(After(len(draft.envelope.turns) - 1, encode(message)))
     sentence = f"The answer that was cut is continued behind a user turn: {draft.target.id} takes no prefill."
     return _without_calls(draft).note("prefill", RewriteClass.prompt, sentence)
@@ -124,14 +124,14 @@ def _begin(draft: Draft, start: int) -> Draft | None:
     shaped = intent == "json" and present((draft.options("output_config") or {}).get("format"))
     if shaped and _BRACKET.fullmatch(text):
         sentence = "The beginning of the answer is left out: its schema asks for the same."
-        return _without_calls(replace(draft, cut=start)).note("prefill", RewriteClass.emulated, sentence)
+        return _without_calls(draft.but(cut=start)).note("prefill", RewriteClass.emulated, sentence)
     words = instruction(text, intent, repeat=shaped or _may_repeat(draft, text))
     told = tell(draft.envelope, words, upto=start)
     if told is None:
         return None
     sentence = f"The beginning of the answer is asked for in words: {draft.target.id} takes no prefill."
     grave = RewriteClass.prompt if len(text) > LONG else RewriteClass.emulated
-    return _without_calls(replace(draft, cut=start).edit(told)).note("prefill", grave, sentence)
+    return _without_calls(draft.but(cut=start).edit(told)).note("prefill", grave, sentence)
 
 
 def _without_calls(draft: Draft) -> Draft:

@@ -10,7 +10,6 @@ of what was kept of it is repeated.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from msgspec import Raw
 
@@ -28,7 +27,7 @@ def apply(draft: Draft) -> Draft:
     variant = draft.variant
     if is_gone(draft.ruleset, variant):
         sentence = "The prompt variant that this conversation began with is no longer configured."
-        return replace(draft, past=Replay(broken_at=0)).note("prompt", RewriteClass.prompt, sentence)
+        return draft.but(past=Replay(broken_at=0)).note("prompt", RewriteClass.prompt, sentence)
     if variant is None or continued(draft.envelope) is not None:  # its system prompt is upstream already
         return draft
     system = draft.fields.get("system")

@@ -34,7 +34,7 @@ def hide_thinking(draft: Draft) -> Draft:
     if not unasked(draft) and not _takes_notes(draft):
         return draft
     sentence = "Thinking is hidden and kept for the next turn: the application did not ask for it."
-    draft = replace(draft, plan=replace(draft.plan, hides_thinking=True))
+    draft = draft.but(plan=replace(draft.plan, hides_thinking=True))
     return draft.note("unasked_thinking", RewriteClass.emulated, sentence)
 
 
@@ -51,8 +51,8 @@ def show_notes(draft: Draft) -> Draft:
         options = draft.options("thinking") or {}
         draft = draft.put("thinking", {"type": encode("adaptive"), **options, "display": encode("updates")})
         if UPDATES_BETA not in draft.betas:
-            draft = replace(draft, betas=(*draft.betas, UPDATES_BETA))
-    draft = replace(draft, plan=replace(draft.plan, shows_notes=True))
+            draft = draft.but(betas=(*draft.betas, UPDATES_BETA))
+    draft = draft.but(plan=replace(draft.plan, shows_notes=True))
     sentence = "Notes between tool calls, which come as thinking, are shown as text."
     return draft.note("progress_notes", RewriteClass.emulated, sentence)
 
@@ -61,7 +61,7 @@ def name_stops(draft: Draft) -> Draft:
     """Plan to tell newer stop reasons as older ones (R14)."""
     if draft.counting or draft.policy.stop_reasons != "classic":
         return draft
-    draft = replace(draft, plan=replace(draft.plan, classic_stops=True))
+    draft = draft.but(plan=replace(draft.plan, classic_stops=True))
     sentence = "Stop reasons that older applications do not know are told as ones that they do."
     return draft.note("stop_reasons", RewriteClass.emulated, sentence)
 
@@ -70,7 +70,7 @@ def name_model(draft: Draft) -> Draft:
     """Plan to show the model that was asked for (R15); to be done for both models alike."""
     if draft.counting or draft.policy.model_field != "requested" or draft.envelope.model == draft.target.id:
         return draft
-    draft = replace(draft, plan=replace(draft.plan, shown_model=draft.envelope.model))
+    draft = draft.but(plan=replace(draft.plan, shown_model=draft.envelope.model))
     return draft.note("model_field", RewriteClass.lossless, "The answer names the model that was asked for.")
 
 

@@ -185,7 +185,7 @@ def _renamed(draft: Draft, swaps: Mapping[str, Swap]) -> Draft:
     if chosen is not None:
         draft = draft.put("tool_choice", choice | {"name": encode(chosen)})
     back = (*draft.plan.tool_names, (new, _OLD_EDITOR))
-    draft = replace(draft, plan=replace(draft.plan, tool_names=back))
+    draft = draft.but(plan=replace(draft.plan, tool_names=back))
     return draft.reworded(partial(with_names, names=names))
 
 

@@ -11,7 +11,6 @@ model that takes toolsets, so it is the caller's to mend.)
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from functools import partial
 
 from gateway.compat.catalog import Feature, Model
@@ -95,7 +94,7 @@ def apply(draft: Draft) -> Draft:
     if not left:
         return draft
     sentence = f"anthropic-beta goes without {', '.join(left)}: {draft.target.id} has no use for it."
-    return replace(draft, betas=tuple(sent)).note("betas", RewriteClass.lossless, sentence)
+    return draft.but(betas=tuple(sent)).note("betas", RewriteClass.lossless, sentence)
 
 
 def _fitted(value: str, draft: Draft) -> str | None:

@@ -1,7 +1,5 @@
 """Betas go where they are of use; what nobody here knows always goes on."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,7 +31,7 @@ OLD, NEW = "computer-use-2025-01-24", "computer-use-2025-11-24"
 
 
 def sent(source: Model, target: Model, *betas: str) -> tuple[str, ...]:
-    return apply(replace(draft_of(asked(source), source, target), betas=betas)).betas
+    return apply(draft_of(asked(source), source, target).but(betas=betas)).betas
 
 
 @pytest.mark.parametrize(
@@ -84,7 +82,7 @@ def test_a_beta_goes_where_it_is_of_use(
     ids=name,
 )
 def test_every_other_value_goes_on(source: Model, target: Model, beta: str) -> None:
-    draft = replace(draft_of(asked(source), source, target), betas=("x", beta, "x"))
+    draft = draft_of(asked(source), source, target).but(betas=("x", beta, "x"))
     assert apply(draft) is draft
 
 
@@ -117,7 +115,7 @@ def test_it_depends_on_the_models_alone_and_happens_once(
     once = sent(source, target, *betas)
     assert sent(source, target, *once) == once
     assert [value for value in once if value not in KNOWN] == [value for value in betas if value not in KNOWN]
-    full = replace(draft_of(asked(source, tools=[], speed="fast"), source, target), betas=betas)
+    full = draft_of(asked(source, tools=[], speed="fast"), source, target).but(betas=betas)
     assert apply(full).betas == once
 
 

@@ -1,6 +1,5 @@
 """Speed and capacity become what there is; a place is never dropped."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -40,7 +39,7 @@ BETA = (FAST_BETA,)
 def test_a_speed_that_is_not_there_or_meant_nothing_is_left_out(
     source: Model, target: Model, betas: tuple[str, ...], speed: str | None, rewrite_class: str
 ) -> None:
-    draft = replace(draft_of(asked(source, speed=speed), source, target), betas=betas)
+    draft = draft_of(asked(source, speed=speed), source, target).but(betas=betas)
     done = apply_speed(draft)
     assert "speed" not in done.fields
     assert [(change.rule, change.rewrite_class) for change in done.changes] == [("speed", rewrite_class)]
@@ -70,7 +69,7 @@ def test_a_speed_that_is_not_there_or_meant_nothing_is_left_out(
 def test_what_the_target_takes_or_the_source_rejects_stays(
     source: Model, target: Model, betas: tuple[str, ...], fields: Json
 ) -> None:
-    draft = replace(draft_of(asked(source, **fields), source, target), betas=betas)
+    draft = draft_of(asked(source, **fields), source, target).but(betas=betas)
     assert apply_place(apply_tier(apply_speed(draft))) is draft
 
 
@@ -132,10 +131,10 @@ def test_what_a_model_rejects_is_named(
 def test_what_comes_out_is_taken_and_stays(speed: str | None, betas: tuple[str, ...]) -> None:
     fields: Json = {"speed": speed, "service_tier": "auto", "inference_geo": "global"}
     for source, target in EVERY_PAIR:
-        draft = replace(draft_of(asked(source, **fields), source, target), betas=betas)
+        draft = draft_of(asked(source, **fields), source, target).but(betas=betas)
         if list(violations(draft.envelope, source, Headers(betas))):
             continue
         once = apply_place(apply_tier(apply_speed(draft))).sent
         assert list(violations(once, target, Headers(betas))) == []
-        again = replace(draft_of(once, source, target), betas=betas)
+        again = draft_of(once, source, target).but(betas=betas)
         assert apply_place(apply_tier(apply_speed(again))) is again
