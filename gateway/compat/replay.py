@@ -90,6 +90,8 @@ class Note(msgspec.Struct, frozen=True):
 
 FOREIGN = Note((), None)
 """Says of an answer that it came from elsewhere, and that nothing has to be repeated for it."""
+UNBOUND = Note((), 0, since=0)
+"""The same, and that all thinking before it is left out from now on: the model did not take it any more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,9 +30,10 @@ from gateway.compat.request import Context, Rewrite, rewrite
 from gateway.compat.thread import continued
 from gateway.core.sse import SseScanner
 from gateway.core.types import Arm, FallbackCause, Phase, parse_json
+from gateway.core.usage import Answer, AnswerReader
 from gateway.errors import ConnectFailed, Unanswered, UpstreamBroken, UpstreamError, UpstreamTimeout
 from gateway.proxy.call import Call, Plane
-from gateway.proxy.recall import keeping
+from gateway.proxy.recall import keeping, unbinds
 from gateway.proxy.resolve import Resolved
 from gateway.proxy.table import Governed
 from gateway.proxy.transport import headers as hop
@@ -76,6 +77,8 @@ class Sent:
     """Monotonic time at which the first attempt went out."""
     call: Verdict = "called"
     """Whether the answer holds the tool call that is forced; `open`: nobody could wait to see."""
+    discarded: tuple[Answer, ...] = ()
+    """The candidate's answers that nobody was given, because the call that is forced was missing."""
 
 
 def adapt(
@@ -117,13 +120,16 @@ async def forward(call: Call, resolved: Resolved, rewritten: Rewrite, plane: Pla
         return await _rescue(
             call, governed, FallbackCause.rejected_by_model, plane, instead=rewritten, sent_at=sent_at
         )
+    discarded: tuple[Answer, ...] = ()
     try:
         sent = await _ask(call, governed, Arm.candidate, rewritten, plane)
         if sent.call == "missing":
             sent.exchange.close()
+            discarded = (_answer(sent),)
             plane.metrics.retry(governed.name)
             firmer = adapt(call, governed, arm, resolved.ruleset, past=rewritten.past, insists=True)
-            sent = replace(await _ask(call, governed, arm, firmer, plane), sent_at=sent_at)
+            again = await _ask(call, governed, arm, firmer, plane)
+            sent = replace(again, sent_at=sent_at, discarded=discarded)
     except UpstreamError as error:
         if not rescues:
             raise
@@ -133,8 +139,11 @@ async def forward(call: Call, resolved: Resolved, rewritten: Rewrite, plane: Pla
         if failed is None or not rescues:
             return sent
         sent.exchange.close()
+        discarded = (*discarded, _answer(sent))
         cause = failed
-    return await _rescue(call, governed, cause, plane, instead=rewritten, sent_at=sent_at)
+    rescued = await _rescue(call, governed, cause, plane, instead=rewritten, sent_at=sent_at)
+    rescued.discarded = discarded
+    return rescued
 
 
 async def _rescue(
@@ -149,7 +158,7 @@ async def _rescue(
     """Ask control in the candidate's place; raises RescueFailed where it gives no answer."""
     ruleset = governed.ruleset(Arm.control, call.envelope, call.task)
     again = adapt(call, governed, Arm.control, ruleset)
-    if instead.plan.keeps:
+    if instead.plan.keeps or unbinds(call, governed.candidate, cause):
         again = replace(again, plan=replace(again.plan, repeats=True))
     try:
         sent = await _ask(call, governed, Arm.control, again, plane)
@@ -193,6 +202,16 @@ async def _ask(call: Call, governed: Governed | None, arm: Arm, rewritten: Rewri
         exchange.close()
         raise
     return sent
+
+
+def _answer(sent: Sent) -> Answer:
+    """Return what an answer says of itself, as far as it was read."""
+    if sent.opening is None:
+        return AnswerReader.read_json(sent.body or b"")
+    reader = AnswerReader()
+    for event in SseScanner().feed(sent.opening):
+        reader.event(event.name, event.data)
+    return reader.answer
 
 
 def withdrawn(governed: Governed, plane: Plane) -> bool:

@@ -72,7 +72,7 @@ def _keep(record: Record, plane: Plane) -> Keep:
         if sent.served is resolved.assignment.arm:
             await note(call, resolved, sent.rewrite, kept, plane)
         else:
-            await note_rescue(call, resolved, kept, plane)
+            await note_rescue(call, resolved, kept, plane, cause=sent.fallback)
 
     return keep
 

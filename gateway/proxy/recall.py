@@ -9,11 +9,17 @@ An answer's note is written before its last bytes go out, and they wait for the 
 `WRITE_S`, so that the next turn finds it on any replica. An answer that control gave in the candidate's place
 leaves a note as well: it says that nothing is to be repeated for it.
 
+Where the candidate turned a request away and there was thinking in its history, that may have been bound to
+another history: the application changed it, or lost part of it. Control answers then, and the note of its
+answer leaves that thinking out for good, so that the candidate can go on and is not asked in vain on every
+later turn.
+
 Each unit's notes are its own. Many conversations begin alike ("hi", and the same greeting back), and what a
 model thought for one user is nobody else's. Where one unit says the same twice, the first note stays.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -22,15 +28,17 @@ from gateway.compat.address import Address, addresses, answer_digests
 from gateway.compat.answer.kept import Kept, note_of
 from gateway.compat.catalog import Model
 from gateway.compat.envelope import THINKING_BLOCKS, Envelope, blocks_of, present
-from gateway.compat.replay import FOREIGN, NOTHING, Note, Replay
+from gateway.compat.replay import FOREIGN, NOTHING, UNBOUND, Note, Replay
 from gateway.compat.request import Rewrite
 from gateway.compat.rules.thinking import wish
 from gateway.compat.rules.tools import never_forces
 from gateway.core.spec import CompatPolicy
-from gateway.core.types import Arm, Reason
+from gateway.core.types import Arm, FallbackCause, Reason
 from gateway.proxy.call import Call, Plane
 from gateway.proxy.resolve import Resolved
 from gateway.store.notebook import Found, Notebook
+
+logger = logging.getLogger(__name__)
 
 READ_S = 0.25
 WRITE_S = 0.005
@@ -48,7 +56,7 @@ async def recollect(call: Call, resolved: Resolved, plane: Plane) -> Replay:
         return NOTHING
     source, target = governed.control, governed.candidate
     policy = governed.spec.compat.for_task(call.task)
-    if not leaves_notes(source, target, policy):
+    if not (leaves_notes(source, target, policy) or _may_break(call.envelope, target)):
         return NOTHING
     answers = addresses(call.envelope)
     pinned = resolved.assignment.reason is Reason.pinned
@@ -130,11 +138,33 @@ async def note(call: Call, resolved: Resolved, sent: Rewrite, kept: Kept, plane:
     await _write(call, resolved, digests, noted, plane)
 
 
-async def note_rescue(call: Call, resolved: Resolved, kept: Kept, plane: Plane) -> None:
+async def note_rescue(
+    call: Call, resolved: Resolved, kept: Kept, plane: Plane, *, cause: FallbackCause | None
+) -> None:
     """Write down that nothing is to be repeated of an answer that control gave in the candidate's place."""
     begun = call.envelope.prefill.text if call.envelope.prefill else ""
     echoes = replace(kept, prefill=begun).echoes
-    await _write(call, resolved, answer_digests(call.envelope, echoes), FOREIGN, plane)
+    noted = FOREIGN
+    if resolved.governed is not None and unbinds(call, resolved.governed.candidate, cause):
+        logger.info("thinking is left out from here on", extra={"migration": resolved.governed.name})
+        noted = UNBOUND
+    await _write(call, resolved, answer_digests(call.envelope, echoes), noted, plane)
+
+
+def unbinds(call: Call, candidate: Model, cause: FallbackCause | None) -> bool:
+    """Tell whether the candidate may have turned a request away because of thinking in its history."""
+    checks = candidate.checks_prefix != "never" and call.envelope.continues
+    return checks and cause is FallbackCause.rejected_by_model
+
+
+def _may_break(envelope: Envelope, target: Model) -> bool:
+    """Tell whether the application brings thinking that the target holds to the conversation before it."""
+    return target.checks_prefix != "never" and b'thinking"' in envelope.body and _shows_thinking(envelope)
+
+
+def _shows_thinking(envelope: Envelope) -> bool:
+    turns = (turn for turn in envelope.turns if turn.role == "assistant")
+    return any(block.type in THINKING_BLOCKS for turn in turns for block in blocks_of(turn.content) or ())
 
 
 async def _write(call: Call, resolved: Resolved, digests: Sequence[str], noted: Note, plane: Plane) -> None:

@@ -14,6 +14,7 @@ from gateway.compat.address import Address
 from gateway.compat.replay import (
     FOREIGN,
     NOTHING,
+    UNBOUND,
     After,
     Append,
     Edit,
@@ -294,3 +295,10 @@ def test_whatever_is_lost_thinking_is_left_out_from_there_on_and_never_in_the_mi
     assert (past.broken_at is None) == (not lost & set(range(6)))
     assert past.broken_at is None or 2 * first - 1 < past.broken_at <= 2 * first + 1
     assert past.left_out == ()
+
+
+def test_what_the_model_did_not_take_any_more_stays_away_and_nothing_before_it_is_repeated() -> None:
+    after = recollect(history(2), {"a": A0, "b": UNBOUND})
+    assert after == repeating(UNBOUND, left_out=((0, 3),))
+    then = after.note((line(2),))
+    assert recollect(history(3), {"a": A0, "b": UNBOUND, "c": then}).left_out == ((0, 3),)
