@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from gateway.compat.request import Rewrite
 from gateway.core.types import Arm, FallbackCause, Outcome, Reason
-from gateway.core.usage import cost_microusd
+from gateway.core.usage import Answer, cost_microusd
 from gateway.errors import GatewayError, UpstreamTimeout
 from gateway.proxy.call import Call, Plane
 from gateway.proxy.forward import RescueFailed, Sent
@@ -112,19 +112,19 @@ def _count(record: Record, governed: Governed, outcome: Outcome, plane: Plane) -
         metrics.fallback(name, record.booked_fallback)
     if sent is not None:
         metrics.overhead(name, arm, sent.sent_at - record.call.started)
+        for answer in sent.discarded:  # nobody was given them, and they are paid for all the same
+            candidate = Arm.candidate
+            metrics.usage(name, arm, candidate, answer.usage, _cost(governed, candidate, answer))
     seen = record.seen
     if seen is not None and seen.first_byte_at is not None:
         metrics.first_token(name, arm, seen.first_byte_at - record.call.started)
     if seen is not None and seen.answer is not None:
-        usage, cost = seen.answer.usage, _cost(governed, served, seen)
-        metrics.usage(name, arm, served, usage, cost)
+        metrics.usage(name, arm, served, seen.answer.usage, _cost(governed, served, seen.answer))
 
 
-def _cost(governed: Governed, served: Arm, seen: Seen) -> int | None:
+def _cost(governed: Governed, served: Arm, answer: Answer) -> int | None:
     model = governed.model(served)
-    if seen.answer is None or model.prices is None:
-        return None
-    return cost_microusd(seen.answer.usage, model.prices, model.long_prices)
+    return cost_microusd(answer.usage, model.prices, model.long_prices)
 
 
 def _line(record: Record, governed: Governed, outcome: Outcome, plane: Plane) -> dict[str, object]:
@@ -148,6 +148,6 @@ def _line(record: Record, governed: Governed, outcome: Outcome, plane: Plane) ->
         line |= {"stop_reason": seen.answer.stop_reason, "input_tokens": usage.input_tokens}
         line |= {
             "output_tokens": usage.output_tokens,
-            "cost_microusd": _cost(governed, record.served, seen),
+            "cost_microusd": _cost(governed, record.served, seen.answer),
         }
     return line

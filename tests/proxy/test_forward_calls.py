@@ -108,6 +108,24 @@ async def test_where_it_does_not_come_then_either_control_is_asked(*, stream: bo
         assert b'"tool_choice": {"type": "tool", "name": "t"}' in sent
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_answers_that_nobody_was_given_are_paid_for_all_the_same(*, stream: bool) -> None:
+    talks, calls = (
+        (streaming(START, TEXT, END), streaming(START, CALL_STARTS, CALL_ENDS)) if stream else (TALKS, CALLS)
+    )
+    async with in_front_of(by_model({O55: one_after_the_other(talks, calls)}), spec=FORCING) as process:
+        await process.post(body(stream=stream, **FORCED))
+        used = process.labelled("tokens_total", "arm", "served", "kind")
+        assert used == {"candidate candidate input": 20, "candidate candidate output": 10}
+    async with in_front_of(by_model({O55: talks, O45: FINE}), spec=FORCING) as process:
+        await process.post(body(stream=stream, **FORCED))
+        used = process.labelled("tokens_total", "arm", "served", "kind")
+        assert used["candidate candidate input"] == 20
+        assert used["candidate control input"] == 10
+        assert process.labelled("cost_usd_total", "served").keys() == {"candidate", "control"}
+        assert process.outcomes() == {"candidate control ok": 1}
+
+
 async def test_where_control_is_retired_what_the_candidate_said_last_is_the_answer() -> None:
     async with in_front_of(by_model({O55: TALKS}), spec=replace(FORCING, **AGEING)) as process:
         process.obey(ON_CANDIDATE, today=date(2099, 1, 1))
