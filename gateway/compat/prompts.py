@@ -115,3 +115,9 @@ def _label(ruleset: str) -> str:
 
 def _is_text(block: Block) -> bool:
     return block.type == "text"
+
+
+def number_of(ruleset: str) -> int:
+    """Return the number of a ruleset, without the variant behind it; 0 where it is none."""
+    number = ruleset.partition(";")[0]
+    return int(number) if number.isascii() and number.isdigit() else 0

@@ -24,9 +24,9 @@ from dataclasses import dataclass, replace
 
 from gateway.compat.answer.plan import AnswerPlan
 from gateway.compat.answer.verify import CallWatch, Verdict, verdict
-from gateway.compat.prompts import pinned_variant
+from gateway.compat.prompts import number_of, pinned_variant
 from gateway.compat.replay import NOTHING, Replay
-from gateway.compat.request import Context, Rewrite, rewrite
+from gateway.compat.request import RULESET, Context, Rewrite, rewrite
 from gateway.compat.thread import continued
 from gateway.core.sse import SseScanner
 from gateway.core.types import Arm, FallbackCause, Phase, parse_json
@@ -117,9 +117,12 @@ async def forward(call: Call, resolved: Resolved, rewritten: Rewrite, plane: Pla
     if rewritten.violations and rescues:
         rules = sorted({change.rule for change in rewritten.violations})
         logger.warning("the candidate would reject what the rules made", extra={"rules": rules})
-        return await _rescue(
+        rescued = await _rescue(
             call, governed, FallbackCause.rejected_by_model, plane, instead=rewritten, sent_at=sent_at
         )
+        # What an older ruleset cannot say is no fault of the candidate's.
+        rescued.booked = rescued.booked and number_of(resolved.ruleset) == number_of(RULESET)
+        return rescued
     discarded: tuple[Answer, ...] = ()
     try:
         sent = await _ask(call, governed, Arm.candidate, rewritten, plane)

@@ -9,6 +9,7 @@ conversation waits for that at most `NOTE_S` and goes on without it.
 from dataclasses import dataclass
 
 from gateway.compat.envelope import Envelope
+from gateway.compat.prompts import number_of
 from gateway.compat.request import RULESET, obstacle
 from gateway.compat.thread import continued
 from gateway.core import assign
@@ -93,8 +94,11 @@ async def _assign(
 
 
 def _ruleset(governed: Governed, arm: Arm, pin: Pin | None, call: Call) -> str:
-    """Return the ruleset that the conversation began with on this arm, or the one of a new conversation."""
-    if pin is not None and pin.arm is arm:
+    """Return the ruleset that the conversation began with on this arm, or the one of a new conversation.
+
+    A pin whose ruleset nobody can read says no more than which arm it is.
+    """
+    if pin is not None and pin.arm is arm and number_of(pin.ruleset):
         return pin.ruleset
     return governed.ruleset(arm, call.envelope, call.task)
 

@@ -155,12 +155,25 @@ async def test_a_conversation_keeps_the_ruleset_that_it_began_with_and_a_new_one
             heard = await process.post(going_on(**forced), x_gateway_unit=ALICE)
             # The first ruleset knew no way to say it, so the candidate is not asked.
             assert heard.headers["x-gateway-fallback"] == "rejected_by_model"
+        assert process.labelled("fallbacks_total", "cause") == {}
         pins, _ = await writes_of(process)
         assert {write.pin.ruleset for write in pins} <= {"1"}
         heard = await process.post(body(text="another", **forced), x_gateway_unit=ALICE)
         assert heard.headers["x-gateway-fallback"] == "no_tool_call"  # asked in words, and not heeded
         pins, _ = await writes_of(process)
         assert {write.pin.ruleset for write in pins} == {RULESET}
+
+
+@pytest.mark.parametrize("ruleset", ["", "of tomorrow", ";v@1", "-1", "²"])
+async def test_a_pin_whose_ruleset_nobody_can_read_still_says_which_arm_it_is(ruleset: str) -> None:
+    async with in_front_of(FINE) as process:
+        await ask(process, body(), x_gateway_unit=ALICE)
+        pins, _ = await writes_of(process)
+        garbled = [replace(write, pin=replace(write.pin, ruleset=ruleset)) for write in pins]
+        await process.plane.ledger.note(garbled, 1)
+        heard = await process.post(going_on(), x_gateway_unit=ALICE)
+        assert heard.status == 200
+        assert given(heard) == ("candidate", "pinned")
 
 
 async def test_a_session_is_remembered_by_its_conversation_and_as_a_whole() -> None:
