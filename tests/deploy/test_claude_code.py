@@ -88,7 +88,7 @@ def test_the_client_knows_of_no_other_model_than_the_one_that_it_asked_for(
     assert spoken == {O45}
 
 
-def test_told_who_answered_it_edits_what_it_resumes_and_control_has_to_help(
+def test_told_who_answered_it_edits_what_it_resumes_and_control_helps_out_once(
     tap: Wiretap, tmp_path: Path
 ) -> None:
     client = ClaudeCode(tap, O46, tmp_path, LISTS)
@@ -97,7 +97,10 @@ def test_told_who_answered_it_edits_what_it_resumes_and_control_has_to_help(
     works(client, SECOND)
     fallbacks = [heard.answered.get("x-gateway-fallback") for heard in tap.heard]
     assert set(fallbacks[: first_turn + 1]) == {None}
-    assert set(fallbacks[first_turn + 1 :]) == {"rejected_by_model"}
+    assert {cause for cause in fallbacks if cause} == {"rejected_by_model"}
+    answered_at = [heard.status for heard in tap.heard].index(200, fallbacks.index("rejected_by_model"))
+    assert fallbacks[answered_at + 1 :]
+    assert set(fallbacks[answered_at + 1 :]) == {None}
 
 
 def test_agents_that_the_client_starts_stay_on_the_arm_of_their_session(tap: Wiretap, tmp_path: Path) -> None:
