@@ -11,7 +11,6 @@ are two ways in which such an answer is recognised.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from msgspec import Raw
 
@@ -127,16 +126,13 @@ def _comes_back(
 ) -> bool:
     """Tell whether the model's turn is what comes back, with the hidden thinking put in again.
 
-    Texts side by side may come back as one, and a text behind its prefill in either form; thinking that
-    stood behind them could not be put in its place.
+    Only at its front there is a place for that, however the texts behind are split or joined.
     """
     ours = [raw for raw in said if kind_of(raw) not in THINKING_BLOCKS] if plan.hides_thinking else list(said)
     kinds = [kind_of(raw) for raw in ours]
     if len(ours) != len(shown) or (plan.shows_notes and any(note_text(raw) for raw in said)):
         return False
-    if any(at != place for place, (at, _) in enumerate(hidden)) and (
-        plan.prefill or ("text", "text") in pairwise(kinds)
-    ):
+    if any(at != place for place, (at, _) in enumerate(hidden)):
         return False
     first = kinds.index("text") if plan.prefill and "text" in kinds else -1
     return all(

@@ -38,19 +38,28 @@ def plain(kept: Kept | None) -> Any:
     [
         ([THOUGHT, text("yes")], [(0, THOUGHT)]),
         ([THOUGHT, REDACTED, CALL], [(0, THOUGHT), (1, REDACTED)]),
-        ([THOUGHT, text("yes"), NOTE, CALL], [(0, THOUGHT), (2, NOTE)]),
-        ([text("yes"), NOTE, CALL], [(1, NOTE)]),
         ([text(" "), THOUGHT, CALL], [(0, THOUGHT)]),
-        ([THOUGHT, text("no"), FALLBACK, NOTE, text("yes")], [(2, NOTE)]),
     ],
 )
 def test_hidden_thinking_is_kept_with_its_place_in_the_model_s_turn(content: list[Json], hidden: Any) -> None:
     assert plain(kept_of(HIDING, *content)) == hidden
 
 
-def test_between_texts_that_may_come_back_as_one_the_whole_turn_is_kept() -> None:
-    content = [text("one"), THOUGHT, text("two")]
+@pytest.mark.parametrize(
+    "content",
+    [
+        [text("one"), THOUGHT, text("two")],
+        [THOUGHT, text("yes"), NOTE, CALL],
+        [text("yes"), NOTE, CALL],
+    ],
+)
+def test_behind_blocks_that_may_come_back_split_or_joined_the_whole_turn_is_kept(content: list[Json]) -> None:
     assert plain(kept_of(HIDING, *content)) == content
+
+
+def test_of_a_turn_that_another_model_took_over_its_thinking_is_not_kept() -> None:
+    content = [THOUGHT, text("no"), FALLBACK, NOTE, text("yes")]
+    assert plain(kept_of(HIDING, *content)) == content[1:]
 
 
 def test_thinking_behind_a_text_with_a_prefill_keeps_the_whole_turn() -> None:
@@ -174,6 +183,26 @@ def test_every_turn_of_a_tool_loop_gets_its_thinking_back(source: Model, target:
         assert talk.answered == [text(f"step {number}"), call(number)]
         history += [says(*talk.answered), results(f"t{number}")]
         produced += [says(*reply), results(f"t{number}")]
+
+
+ROUNDS: list[Json] = [thought(1), text("one"), call(1), thought(2), text("two"), call(2)]
+
+
+@pytest.mark.parametrize(
+    "echoed",
+    [
+        [text("one"), call(1), text("two"), call(2)],
+        [text("on"), text("e"), call(1), text("two"), call(2)],
+        [text("one two"), call(1), call(2)],
+    ],
+)
+def test_however_texts_come_back_split_or_joined_the_thinking_stands_where_it_stood(
+    echoed: list[Json],
+) -> None:
+    talk = Talk(O45, O55, **TOOLS)
+    talk.say(HELLO, reply=ROUNDS)
+    again = talk.say(HELLO, says(*echoed), results("t1", "t2"), reply=[text("done")])
+    assert again["messages"][1] == says(*ROUNDS)
 
 
 def test_a_prefill_s_words_and_the_model_s_own_turn_are_repeated() -> None:
