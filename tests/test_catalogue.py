@@ -212,6 +212,7 @@ def having(feature: str) -> set[str]:
         ("fallbacks_default", {O5, O55, S55, H55, PREVIEW, *COVERED}),
         ("batch_300k", {O55, S55, H55}),
         ("dynamic_search", {*CURRENT} - OLDEST),
+        ("unthinking_calls", {H55}),
     ],
 )
 def test_features_are_as_the_matrix_has_them(feature: str, models: set[str]) -> None:

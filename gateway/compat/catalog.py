@@ -28,6 +28,7 @@ Feature = Literal[
     "fallbacks_default",  # fallbacks: "default"
     "batch_300k",  # answers of 300K tokens in batches
     "dynamic_search",  # web search and fetch whose results are filtered by code
+    "unthinking_calls",  # a call that was forced comes without thinking
 ]
 """What a model takes, where it is a plain yes or no. Most of them are asked for under a beta."""
 

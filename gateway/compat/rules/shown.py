@@ -1,9 +1,10 @@
 """What the application is shown of an answer that it would not know what to do with (R12 to R15).
 
 Some models cannot be told not to think, and one that can writes notes between tool calls into thinking blocks
-nevertheless (`between_tools`). With `unasked_thinking: hide` the blocks stay away from an application that
-wanted none: it may look for its text in the first block. They come back on the next turn as a note, byte for
-byte, because the model goes on from them; with `show` they pass through.
+nevertheless (`between_tools`); and one makes forced calls without thinking, where others think first. With
+`unasked_thinking: hide` such blocks stay away from an application that wanted none: it may look for its text,
+or its call, in the first block. They come back on the next turn as a note, byte for byte, because the model
+goes on from them; with `show` they pass through.
 
 What older models said between tool calls was text. With `progress_notes: text` the newer ones' notes are text
 again; where they would come silent, they are asked for (`display: updates`). Thinking whose summaries the
@@ -21,6 +22,7 @@ from msgspec import Raw
 from gateway.compat.draft import Draft
 from gateway.compat.envelope import encode, present, read
 from gateway.compat.rules.thinking import unasked, wish
+from gateway.compat.rules.tools import forced
 from gateway.compat.thread import leaves_thread
 from gateway.core.types import RewriteClass
 
@@ -31,7 +33,7 @@ def hide_thinking(draft: Draft) -> Draft:
     """Plan to hide thinking that nobody asked for (R12)."""
     if draft.counting or draft.policy.unasked_thinking != "hide":
         return draft
-    if not unasked(draft) and not _takes_notes(draft):
+    if not (unasked(draft) or _takes_notes(draft) or _called_without_thinking(draft)):
         return draft
     sentence = "Thinking is hidden and kept for the next turn: the application did not ask for it."
     draft = draft.but(plan=replace(draft.plan, hides_thinking=True))
@@ -85,6 +87,14 @@ def _takes_notes(draft: Draft) -> bool:
     if meant is None or now is None or not _may_call(draft):
         return False
     return meant.mode == "off" and now.mode == "between_tools"
+
+
+def _called_without_thinking(draft: Draft) -> bool:
+    """Tell whether the target will think before a call that the source, when forced, makes without."""
+    if "unthinking_calls" not in draft.source.features or not forced(draft.envelope.fields):
+        return False
+    now = wish(draft.fields, draft.target)
+    return now is not None and now.on and "unthinking_calls" not in draft.target.features
 
 
 def _thinks_unseen(draft: Draft) -> bool:

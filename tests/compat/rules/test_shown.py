@@ -10,9 +10,10 @@ from gateway.compat.request import Context, rewrite
 from gateway.compat.rules.shown import UPDATES_BETA
 from gateway.core.spec import CompatPolicy
 from tests.support.requests import KEEP, Json, asked, listed
-from tests.support.rows import O5, O45, O46, O48, O55, S5, S45, S55, name
+from tests.support.rows import H55, O5, O45, O46, O48, O55, S5, S45, S55, name
 
 TOOLS: Json = {"tools": [{"name": "n", "input_schema": {"type": "object"}}]}
+FORCED: Json = {**TOOLS, "tool_choice": {"type": "any"}}
 OFF: Json = {"thinking": {"type": "disabled"}}
 SHOW, AS_TEXT = CompatPolicy(unasked_thinking="show"), CompatPolicy(progress_notes="text")
 
@@ -32,6 +33,11 @@ SHOW, AS_TEXT = CompatPolicy(unasked_thinking="show"), CompatPolicy(progress_not
         (S5, S55, OFF, KEEP, False),  # no tools, no notes between their calls
         (S5, S55, TOOLS, KEEP, False),  # thinks on both
         (S55, O55, {**TOOLS, "thinking": {"type": "between_tools"}}, KEEP, True),
+        (H55, O55, FORCED, KEEP, True),  # makes forced calls without thinking
+        (H55, O5, FORCED, KEEP, True),
+        (H55, O48, FORCED, KEEP, False),  # does so itself
+        (H55, O55, TOOLS, KEEP, False),
+        (O5, O55, FORCED, KEEP, False),
     ],
     ids=name,
 )
