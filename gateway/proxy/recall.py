@@ -7,7 +7,8 @@ that may be bound to what cannot be repeated is left out, named `replay`.
 
 An answer's note is written before its last bytes go out, and they wait for the store no longer than
 `WRITE_S`, so that the next turn finds it on any replica. An answer that control gave in the candidate's place
-leaves a note as well: it says that nothing is to be repeated for it.
+leaves a note as well: it says that nothing is to be repeated for it. So do answers that a conversation
+brings along when it is seen for the first time, such as examples: missing them later would be no loss.
 
 Where the candidate turned a request away and there was thinking in its history, that may have been bound to
 another history: the application changed it, or lost part of it. Control answers then, and the note of its
@@ -59,14 +60,18 @@ async def recollect(call: Call, resolved: Resolved, plane: Plane) -> Replay:
     if not (leaves_notes(source, target, policy) or _may_break(call.envelope, target)):
         return NOTHING
     answers = addresses(call.envelope)
+    # A conversation that this gateway has seen, so that it must have noted what was hidden in it.
     pinned = resolved.assignment.reason is Reason.pinned
-    expected = _expected(call.envelope, answers) if pinned and _hides(call, source, target, policy) else set()
+    hidden = _expected(call.envelope, answers) if _hides(call, source, target, policy) else set()
+    expected = hidden if pinned else set()
     shelf = _Shelf(plane.notebook, governed.name, resolved.unit_key)
     found = await _read([answer.digest for answer in answers], expected, shelf)
     read = {digest: replay.unpack(data) for digest, data in found.notes.items()}
     notes = {digest: note for digest, note in read.items() if note is not None}
     if target.checks_prefix == "never":
         return replace(replay.recollect(answers, notes), broken_at=None)
+    if resolved.assignment.pins and not pinned and not call.counting:
+        await shelf.write(hidden - notes.keys() - found.unknown, replay.pack(FOREIGN), wait_s=0)
     return replay.recollect(answers, notes, found.unknown | (read.keys() - notes.keys()), expected)
 
 
@@ -84,9 +89,9 @@ class _Shelf:
         notes = {names[name]: data for name, data in found.notes.items()}
         return Found(notes, frozenset(names[name] for name in found.unknown))
 
-    async def write(self, digests: Sequence[str], data: bytes) -> None:
+    async def write(self, digests: Iterable[str], data: bytes, wait_s: float = WRITE_S) -> None:
         names = [self._name(digest) for digest in digests]
-        await self.notebook.write(self.migration, names, data, wait_s=WRITE_S, once=True)
+        await self.notebook.write(self.migration, names, data, wait_s=wait_s, once=True)
 
     def mark(self, digests: Iterable[str]) -> None:
         self.notebook.mark(self.migration, [self._name(digest) for digest in digests])

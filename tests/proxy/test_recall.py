@@ -319,6 +319,23 @@ async def test_examples_that_the_application_brings_are_no_loss(process: Process
         assert "replay" not in talk.rewrites
 
 
+async def test_examples_are_no_loss_however_often_they_are_brought_and_wherever(
+    process: Process, thinker: Thinker
+) -> None:
+    await Talk(process, thinker).say()
+    for path in ("/v1/messages/count_tokens", "/v1/messages", "/v1/messages", "/v1/messages/count_tokens"):
+        talk = Talk(process, thinker)
+        talk.turns = [{"role": "user", "content": "2+2"}, {"role": "assistant", "content": "4"}]
+        await talk.say(path)
+        assert "replay" not in talk.rewrites
+        assert talk.heard.headers["x-gateway-arm"] == "candidate"
+        another_replica(process)
+        process.plane.notebook.start()
+    assert talk.heard.headers["x-gateway-reason"] == "pinned"
+    await talk.say()
+    assert thoughts(await talk.say()) == [f"sig+{len(thinker.asked) - 1}=="]
+
+
 @pytest.mark.parametrize("tools", [[], [{"name": "t", "input_schema": {"type": "object"}}]])
 @pytest.mark.parametrize("source", [O45, "claude-sonnet-4-5-20250929", O48, "claude-opus-5"])
 async def test_where_nothing_was_lost_nothing_is_said_to_be_whatever_the_models(
