@@ -288,6 +288,7 @@ class Gateway:
     async def _gauge(self) -> None:
         """Show what changes without a request."""
         self._metrics.snapshot(self._replica.snapshot.version, self._replica.snapshot_age_s)
+        self._metrics.backlog(self._ledger.queued)
         self._metrics.leader(self._controller.leader)
         judged = self._controller.verdicts.items()
         self._metrics.gates({name: {gate.name: gate.verdict for gate in gates} for name, gates in judged})

@@ -158,6 +158,9 @@ class Metrics:
         self._store_errors = page.counter(
             "store_errors_total", "Store calls that failed.", operation=STORE_OPERATIONS
         )
+        self._untold = page.gauge(
+            "store_backlog", "Pins and records that the store has yet to be told.", "livesum"
+        )
         self._leader = page.gauge("leader", "1 where the controller runs.", "livemax")
 
     def _make_catalogue_series(self) -> None:
@@ -326,6 +329,10 @@ class Metrics:
         """The state that this process obeys, and how long ago the store confirmed it."""
         self._snapshot_version().set(version)
         self._snapshot_age().set(age_s)
+
+    def backlog(self, entries: int) -> None:
+        """What this process remembers and the store has not been told, by now."""
+        self._untold().set(entries)
 
     def leader(self, leads: bool) -> None:
         """This process became the controller, or no longer is."""

@@ -249,9 +249,11 @@ def test_models_without_a_row_share_one_series(metrics: Metrics) -> None:
 
 def test_the_process_shows_what_it_obeys_and_whether_it_leads(metrics: Metrics) -> None:
     metrics.snapshot(7, 0.25)
+    metrics.backlog(3)
     metrics.leader(True)
     page = read(metrics.render()[0])
     assert (value(page, "snapshot_version"), value(page, "snapshot_age_seconds")) == (7, 0.25)
+    assert value(page, "store_backlog") == 3
     assert value(page, "leader") == 1
     metrics.leader(False)
     assert value(read(metrics.render()[0]), "leader") == 0

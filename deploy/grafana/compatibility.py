@@ -30,8 +30,9 @@ def panels() -> list[Json]:
         ("", 4, _standing()),
         ("What is rewritten", 9, [_rewrites(), _classes(), _rewritten()]),
         ("What stays on control", 8, [_unservable(), _kept()]),
-        ("Where control helps out", 8, [_rescues(), _rescued()]),
+        ("Where control helps out", 8, [_rescues(), _rescued(), _retries()]),
         ("What callers get to hear", 8, [_client_errors(), _refusals()]),
+        ("Message batches", 8, [_items(), _results()]),
     ])  # fmt: skip
 
 
@@ -156,6 +157,39 @@ def _rescued() -> Json:
         "Over the time range of the dashboard, by cause.",
         query(f"sort_desc({or_none(f'{total} > 0', 'cause')})", "{{cause}}", instant=True),
         color=PURPLE,
+    )
+
+
+def _retries() -> Json:
+    return lines(
+        "Asked again",
+        """How often the candidate answered without the tool call that was forced, and was asked in firmer
+        words. If that does not help either, control answers: `no_tool_call`.""",
+        query(f"sum(rate(gateway_retries_total{{{M}}}[$__rate_interval]))", "asked again"),
+        unit="reqps",
+        rules=[colored("asked again", ORANGE)],
+    )
+
+
+def _items() -> Json:
+    assigned = f'gateway_batch_items_total{{{M}, result="assigned"}}'
+    return lines(
+        "Batch items",
+        "Requests inside batches, by the arm that they were assigned. They enter no gate.",
+        query(f"sum by (arm) (rate({assigned}[$__rate_interval]))", "{{arm}}"),
+        unit="reqps",
+        stacked=True,
+        rules=BY_ARM,
+    )
+
+
+def _results() -> Json:
+    total = f'increase(gateway_batch_items_total{{{M}, result!="assigned"}}[$__range])'
+    return bars(
+        "Results of batches",
+        """Over the time range of the dashboard, by arm, as results were read: more errors on the candidate
+        than on control are a reason to look. Results that are read twice count twice.""",
+        query(f"sort_desc(sum by (arm, result) ({total}))", "{{arm}} {{result}}", instant=True),
     )
 
 

@@ -5,6 +5,7 @@ from deploy.grafana.panels import (
     GREEN,
     GREY,
     LOUD,
+    ORANGE,
     RED,
     YELLOW,
     Json,
@@ -27,6 +28,7 @@ def panels() -> list[Json]:
         ("What the gateway adds", 8, [_overhead(), _overhead_by_replica(), _untouched()]),
         ("Store and fleet", 8, [_age(), _version(), _store_errors()]),
         ("", 6, [_answering(), _leaders(), _builds()]),
+        ("", 6, [_backlog(), _drift()]),
     ])  # fmt: skip
 
 
@@ -157,6 +159,27 @@ def _store_errors() -> Json:
         query("operation:gateway_store_errors:increase5m > 0", "{{operation}}"),
         query("sum(operation:gateway_store_errors:increase5m)", "all"),
         rules=[colored("all", GREY), dashed("all")],
+    )
+
+
+def _backlog() -> Json:
+    return lines(
+        "Not yet in the store",
+        """Who has which arm, known to one replica only: it writes as soon as the store answers. A replica
+        that is killed before forgets them, and those conversations may change their model.""",
+        query("sum by (instance) (gateway_store_backlog)", "{{instance}}"),
+    )
+
+
+def _drift() -> Json:
+    never = "2 * (max(gateway_catalogue_compared_timestamp_seconds) == bool 0)"
+    return timeline(
+        "Catalogue and vendor",
+        """What the vendor's list of models says otherwise than the catalogue, by model and field. It is read
+        only where a gateway has a key of its own.""",
+        query(f"max(gateway_catalogue_drift) or {never}", "all"),
+        query("max by (model, field) (gateway_catalogue_drift)", "{{model}} {{field}}"),
+        texts={0: ("agree", GREEN), 1: ("differ", ORANGE), 2: ("not compared", GREY)},
     )
 
 
