@@ -252,7 +252,7 @@ def read(raw: Raw | None, kind: type[T]) -> T | None:
 
 def present(raw: Raw | None) -> bool:
     """Tell whether a value is there; the API reads null as absence."""
-    return raw is not None and _head(raw) != b"n"
+    return raw is not None and bytes(memoryview(raw)[:1]) != b"n"
 
 
 def whole_number(raw: Raw | None) -> int | None:

@@ -19,6 +19,9 @@ costs some twenty microseconds: what is known of the messages is not read again.
 Some rewrites of the reference are no row here. Thinking blocks stay where they are (R11), because the API
 drops what a model cannot read and stripping them would break a chain. The client's API version goes on as it
 came (§7): it is the same for both models.
+
+Each row of a table names what it looks at, so that a request which has nothing of it passes by for the price
+of a look-up; and which rows are left between two models is found out once.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -56,6 +59,14 @@ GRAVITY = (RewriteClass.lossless, RewriteClass.emulated, RewriteClass.prompt, Re
 """From the least to the gravest."""
 
 
+def _any(source: Model, target: Model) -> bool:
+    return True
+
+
+def _fields(*names: str) -> frozenset[str]:
+    return frozenset(names)
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One rule: a pure function of the draft."""
@@ -67,6 +78,10 @@ class Rule:
     apply: Callable[[Draft], Draft]
     since: str = "1"
     """The first ruleset that has it, a number."""
+    reads: frozenset[str] = frozenset()
+    """Without any of these fields it does nothing; empty: it may act on what is missing."""
+    between: Callable[[Model, Model], bool] = _any
+    """False where it never does anything on the way from the one to the other."""
 
 
 PROMPT = Rule("", "prompt", prompt.apply, since="2")
@@ -76,29 +91,36 @@ MODEL_FIELD = Rule("R15", "model_field", shown.name_model, since="2")
 """Applied to one's own model too: which of the two served must not be seen from the answer."""
 
 RULES: tuple[Rule, ...] = (
-    Rule("R18", "speed", tiers.apply_speed, since="2"),
+    Rule("R18", "speed", tiers.apply_speed, since="2", reads=_fields("speed")),
     Rule("R16", "betas", betas.apply, since="2"),
-    Rule("R10", "tool_version", tool_versions.apply, since="2"),
-    Rule("R18", "advisor", advisor.apply, since="2"),
-    Rule("", "strict", outputs.apply_strict, since="2"),
-    Rule("", "output_format", outputs.apply_format, since="2"),
-    Rule("R18", "task_budget", long_work.apply_budget, since="2"),
-    Rule("R18", "compaction", long_work.apply_compaction, since="2"),
-    Rule("R18", "fallbacks", fallbacks.apply, since="2"),
-    Rule("R18", "service_tier", tiers.apply_tier, since="2"),
-    Rule("R18", "inference_geo", tiers.apply_place, since="2"),
+    Rule(
+        "R10",
+        "tool_version",
+        tool_versions.apply,
+        since="2",
+        reads=_fields("tools"),
+        between=tool_versions.differ,
+    ),
+    Rule("R18", "advisor", advisor.apply, since="2", reads=_fields("tools"), between=advisor.differ),
+    Rule("", "strict", outputs.apply_strict, since="2", reads=_fields("tools")),
+    Rule("", "output_format", outputs.apply_format, since="2", reads=_fields("output_format")),
+    Rule("R18", "task_budget", long_work.apply_budget, since="2", reads=_fields("output_config")),
+    Rule("R18", "compaction", long_work.apply_compaction, since="2", reads=_fields("context_management")),
+    Rule("R18", "fallbacks", fallbacks.apply, since="2", reads=_fields("fallbacks")),
+    Rule("R18", "service_tier", tiers.apply_tier, since="2", reads=_fields("service_tier")),
+    Rule("R18", "inference_geo", tiers.apply_place, since="2", reads=_fields("inference_geo")),
     Rule("R3", "thinking", thinking.pin),
     Rule("R2", "thinking", thinking.convert),
     Rule("R7", "display", thinking.show),
     Rule("R6", "effort", effort.apply),
-    Rule("R1", "sampling", sampling.apply),
-    Rule("R5", "forced_tool", forced.apply, since="2"),
+    Rule("R1", "sampling", sampling.apply, reads=_fields(*sampling.PARAMETERS)),
+    Rule("R5", "forced_tool", forced.apply, since="2", reads=_fields("tool_choice")),
     Rule("R4", "prefill", prefill.apply),
     Rule("R9", "system_turns", system_turns.apply, since="2"),
     Rule("R12", "unasked_thinking", shown.hide_thinking),
-    Rule("R13", "progress_notes", shown.show_notes, since="2"),
+    Rule("R13", "progress_notes", shown.show_notes, since="2", reads=_fields("tools", "thread")),
     Rule("R14", "stop_reasons", shown.name_stops, since="2"),
-    Rule("R8", "max_tokens", limits.apply),
+    Rule("R8", "max_tokens", limits.apply, reads=_fields("max_tokens")),
     PROMPT,
     MODEL_FIELD,
 )
@@ -118,34 +140,50 @@ class Guard:
     """Why the target cannot serve the request, which no rule has touched yet; empty where it can."""
     policy: Literal["prefill", "forced_tool"] | None = None
     """The policy whose `control` or `reject` goes before what is said for all."""
+    reads: frozenset[str] = frozenset()
+    """As a rule's."""
+    between: Callable[[Model, Model], bool] = _any
+    """As a rule's."""
 
 
 GUARDS: tuple[Guard, ...] = (
-    Guard("R5", "forced_tool", forced.unsayable, policy="forced_tool"),
+    Guard("R5", "forced_tool", forced.unsayable, policy="forced_tool", reads=_fields("tool_choice")),
     Guard("R4", "prefill", prefill.unsayable, policy="prefill"),
     Guard("R9", "tool_changes", system_turns.unsayable),
-    Guard("R10", "tool_version", tool_versions.unswappable),
-    Guard("R18", "advisor", advisor.advised),
-    Guard("", "structured_output", outputs.unformattable),
+    Guard(
+        "R10", "tool_version", tool_versions.unswappable, reads=_fields("tools"), between=tool_versions.differ
+    ),
+    Guard("R18", "advisor", advisor.advised, reads=_fields("tools"), between=advisor.differ),
+    Guard("", "structured_output", outputs.unformattable, reads=_fields("output_config", "output_format")),
     Guard("R18", "compaction", long_work.compacted),
-    Guard("", "inference_geo", tiers.placed),
+    Guard("", "inference_geo", tiers.placed, reads=_fields("inference_geo")),
     Guard("R17", "context_window", limits.over_window),
 )
 """The first that has a reason names the obstacle."""
 
-JUDGES: tuple[Callable[[Envelope, Model], Iterator[Change]], ...] = (
-    thinking.violations,
-    effort.violations,
-    sampling.violations,
-    tool_versions.violations,
-    tools.violations,
-    prefill.violations,
-    limits.violations,
-    system_turns.violations,
-    advisor.violations,
-    outputs.violations,
-    long_work.violations,
-    fallbacks.violations,
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """One family of what a model would reject."""
+
+    find: Callable[[Envelope, Model], Iterator[Change]]
+    reads: frozenset[str] = frozenset()
+    """Without any of these fields it finds nothing; empty: it may."""
+
+
+JUDGES: tuple[Judge, ...] = (
+    Judge(thinking.violations, reads=_fields("thinking", "tool_choice")),
+    Judge(effort.violations, reads=_fields("output_config", "thinking")),
+    Judge(sampling.violations, reads=_fields(*sampling.PARAMETERS)),
+    Judge(tool_versions.violations, reads=_fields("tools")),
+    Judge(tools.violations, reads=_fields("tool_choice")),
+    Judge(prefill.violations, reads=_fields("messages")),
+    Judge(limits.violations),
+    Judge(system_turns.violations, reads=_fields("messages")),
+    Judge(advisor.violations, reads=_fields("tools")),
+    Judge(outputs.violations),
+    Judge(long_work.violations),
+    Judge(fallbacks.violations, reads=_fields("fallbacks")),
 )
 """What a model would reject, as far as its row tells."""
 
@@ -217,8 +255,9 @@ def rewrite(
     To one's own model nothing but the id changes, unless the model has a prompt variant.
     """
     draft = drafted(envelope, source, target, policy, context)
-    for rule in rules_between(source, target, context.ruleset):
-        draft = rule.apply(draft)
+    for rule in _way(source, target, context.ruleset).rules:
+        if not rule.reads or not draft.fields.keys().isdisjoint(rule.reads):
+            draft = rule.apply(draft)
     draft = _disclosed(draft)
     if envelope.model != target.id:
         draft = draft.put("model", target.id)
@@ -244,6 +283,34 @@ def rules_between(source: Model, target: Model, ruleset: str) -> tuple[Rule, ...
     """Return the rules of a ruleset that are applied on the way from `source` to `target`, in their order."""
     rules = in_force(ruleset)
     return rules if _foreign(source, target) else tuple(rule for rule in rules if rule in _AT_HOME)
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """What is left of the tables between two models."""
+
+    models: tuple[Model, Model]
+    """Kept, so that nothing else gets their ids."""
+    rules: tuple[Rule, ...]
+    guards: tuple[Guard, ...]
+
+
+_WAYS: dict[tuple[int, int, str], _Way] = {}
+_MOST_WAYS = 1024
+"""More are not kept; a fleet has some dozens."""
+
+
+def _way(source: Model, target: Model, ruleset: str) -> _Way:
+    """Find out once what can do anything between two models; they are frozen, so it stays so."""
+    key = (id(source), id(target), ruleset.partition(";")[0])
+    way = _WAYS.get(key)
+    if way is None:
+        if len(_WAYS) >= _MOST_WAYS:
+            _WAYS.clear()
+        rules = (rule for rule in rules_between(source, target, ruleset) if rule.between(source, target))
+        guards = (guard for guard in GUARDS if guard.between(source, target))
+        way = _WAYS[key] = _Way((source, target), tuple(rules), tuple(guards))
+    return way
 
 
 def _foreign(source: Model, target: Model) -> bool:
@@ -293,7 +360,10 @@ def obstacle(
 ) -> Obstacle | None:
     """Return why `target` cannot serve what `source` can; None where it can, as is or rewritten."""
     draft = drafted(envelope, source, target, policy, context)
-    for guard in GUARDS:
+    given = envelope.fields.keys()
+    for guard in _way(source, target, context.ruleset).guards:
+        if guard.reads and given.isdisjoint(guard.reads):
+            continue
         if reason := guard.reason(draft):
             change = Change(guard.name, RewriteClass.unservable, f"{reason}.")
             choice = getattr(policy, guard.policy) if guard.policy else "emulate"
@@ -305,7 +375,9 @@ def obstacle(
 def violations(envelope: Envelope | bytes, model: Model, headers: Headers = BARE) -> list[Change]:
     """Name everything in a request that `model` would reject, as far as its row tells."""
     envelope = parse(envelope) if isinstance(envelope, bytes) else envelope
-    found = [change for judge in JUDGES for change in judge(envelope, model)]
+    given = envelope.fields.keys()
+    asked = [judge for judge in JUDGES if not (judge.reads and given.isdisjoint(judge.reads))]
+    found = [change for judge in asked for change in judge.find(envelope, model)]
     return found + [change for judge in HEADER_JUDGES for change in judge(envelope, model, headers)]
 
 

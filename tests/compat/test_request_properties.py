@@ -9,8 +9,21 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gateway.compat.catalog import Model
+from gateway.compat.draft import Draft
 from gateway.compat.envelope import parse
-from gateway.compat.request import Context, obstacle, rewrite, violations
+from gateway.compat.request import (
+    GUARDS,
+    JUDGES,
+    RULES,
+    Context,
+    Guard,
+    Rule,
+    drafted,
+    obstacle,
+    rewrite,
+    violations,
+)
+from gateway.compat.rules.tool_versions import SWAPS
 from gateway.core.spec import CompatPolicy
 from tests.support.requests import HELLO, KEEP, Json
 from tests.support.rows import CATALOGUE, EVERY_PAIR, PAIRS
@@ -129,6 +142,49 @@ def test_every_value_that_no_rule_names_keeps_its_bytes(
         new_options = raw_fields(after.get("output_config", b"{}"))
         new_options.setdefault("effort", old_options.get("effort", b""))
         assert {**old_options, "effort": b""} == {**new_options, "effort": b""}
+
+
+ADVISOR = [{"type": "advisor_20260301", "name": "advisor", "model": "claude-opus-5"}]
+OTHERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "tools": st.sampled_from(
+            [[{"type": kind, "name": "n"}] for kind in (*SWAPS, "custom")] + [ADVISOR, []]
+        ),
+        "speed": st.sampled_from(["fast", "standard"]),
+        "service_tier": st.just("auto"),
+        "inference_geo": st.sampled_from(["us", "global"]),
+        "output_format": st.just({"type": "json_schema", "schema": {}}),
+        "context_management": st.just({"edits": [{"type": "compact_20260112"}]}),
+        "fallbacks": st.sampled_from(["default", [{"model": "claude-opus-5"}]]),
+        "thread": st.just({"type": "create"}),
+        "compaction": st.just({}),
+    },
+)
+
+
+@settings(max_examples=600)
+@given(FIELDS, OTHERS, POLICIES, st.sampled_from(PAIRS + EVERY_PAIR))
+def test_what_a_request_or_two_models_give_no_reason_for_would_do_nothing(
+    fields: Json, others: Json, policy: CompatPolicy, pair: tuple[Model, Model]
+) -> None:
+    source, target = pair
+    draft = drafted(parse(json.dumps(fields | others).encode()), source, target, policy)
+    for judge in JUDGES:
+        if judge.reads and draft.fields.keys().isdisjoint(judge.reads):
+            assert not list(judge.find(draft.envelope, target))
+    for guard in GUARDS:
+        if _idle(guard, draft):
+            assert guard.reason(draft) == ""
+    for rule in RULES:
+        done = rule.apply(draft)
+        assert done is draft or not _idle(rule, draft)
+        draft = done
+
+
+def _idle(row: Rule | Guard, draft: Draft) -> bool:
+    nothing_to_read = bool(row.reads) and draft.fields.keys().isdisjoint(row.reads)
+    return nothing_to_read or not row.between(draft.source, draft.target)
 
 
 @settings(max_examples=600)

@@ -22,6 +22,7 @@ answer.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 from typing import Literal
 
@@ -64,7 +65,7 @@ class Wish:
     explicit: bool
     """The request says so; otherwise the model's default does."""
     options: Fields
-    """The `thinking` object; empty where it is missing."""
+    """The `thinking` object; empty where it is missing. Shared, so never changed."""
     budget: int = 0
 
     @property
@@ -72,12 +73,24 @@ class Wish:
         return self.mode in _ON
 
 
+_LEFT_OUT: Mapping[str, Wish] = {
+    "off": Wish("off", False, {}),
+    "adaptive": Wish("adaptive", False, {}),
+}
+"""What it means to leave `thinking` out."""
+
+
 def wish(fields: Mapping[str, Raw], model: Model) -> Wish | None:
     """Read what a request means to `model`; None where it is malformed and the upstream has to say so."""
     raw = fields.get("thinking")
-    if not present(raw):
-        return Wish("off" if model.thinking.omitted == "off" else "adaptive", False, {})
-    options = read(raw, Fields)
+    if raw is None or not present(raw):
+        return _LEFT_OUT[model.thinking.omitted]
+    data = bytes(raw)
+    return _spelled(data) if len(data) <= _SHORT else _read_wish(data)
+
+
+def _read_wish(data: bytes) -> Wish | None:
+    options = read(Raw(data), Fields)
     mode = _MODES.get(read(options.get("type"), str) or "") if options is not None else None
     if options is None or mode is None:
         return None
@@ -85,6 +98,12 @@ def wish(fields: Mapping[str, Raw], model: Model) -> Wish | None:
         return Wish(mode, True, options)
     budget = whole_number(options.get("budget_tokens"))
     return None if budget is None else Wish(mode, True, options, budget)
+
+
+_spelled = lru_cache(maxsize=256)(_read_wish)
+"""Applications have few spellings, and the rules ask a dozen times for one request."""
+_SHORT = 128
+"""Bytes of what they write; longer ones are not kept."""
 
 
 def unasked(draft: Draft) -> bool:

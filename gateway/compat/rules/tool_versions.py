@@ -11,7 +11,7 @@ a tool that only code may call be offered to a model whose code calls no tools. 
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 
 import msgspec
 from msgspec import Raw
@@ -25,7 +25,9 @@ RULE = "tool_version"
 _OLD_EDITOR, _EDITOR = "str_replace_editor", "str_replace_based_edit_tool"
 _TOOLSET = "computer_toolset_20260801"
 _CALLERS = b'"allowed_callers"'
+_DATED = "_20"
 _EDITORS = frozenset({"text_editor_20250429", "text_editor_20250728"})
+_JUDGED = _EDITORS | {_TOOLSET, "defer_loading"}
 
 
 class Tool(msgspec.Struct, frozen=True):
@@ -91,8 +93,16 @@ def tools_of(fields: Mapping[str, Raw], words: Collection[bytes]) -> list[tuple[
     return [(raw, read(raw, Tool)) for raw in read(tools, list[Raw]) or ()]
 
 
-def _words(kinds: Collection[str]) -> list[bytes]:
-    return [_CALLERS, *(kind.encode() for kind in kinds)]
+def differ(source: Model, target: Model) -> bool:
+    """Tell whether the source takes tools, or uses of them, that the target does not."""
+    return bool(target.rejects_tools - source.rejects_tools) or loses(source, target, "programmatic_tools")
+
+
+@lru_cache(maxsize=256)
+def _words(kinds: frozenset[str]) -> tuple[bytes, ...]:
+    """Return what stands in tools of these kinds; what dated ones share is enough to look for."""
+    undated = [kind.encode() for kind in kinds if _DATED not in kind]
+    return (_CALLERS, *undated, *([_DATED.encode()] if len(undated) < len(kinds) else []))
 
 
 def apply(draft: Draft) -> Draft:
@@ -226,7 +236,7 @@ def _with_names(raw: Raw, names: Mapping[str, str]) -> Raw:
 
 def violations(envelope: Envelope, model: Model) -> Iterator[Change]:
     """Name what `model` would reject."""
-    words = _words({*model.rejects_tools, *_EDITORS, _TOOLSET, "defer_loading"})
+    words = _words(model.rejects_tools | _JUDGED)
     tools = [tool for _, tool in tools_of(envelope.fields, words) if tool is not None]
     kinds = {tool.type for tool in tools}
     wrong = [f"{model.id} does not take the tool {kind}" for kind in sorted(kinds & model.rejects_tools)]

@@ -24,6 +24,11 @@ _ADVICE = b'"advisor_tool_result"'
 _DATE = re.compile(r"-\d{8}$")
 
 
+def differ(source: Model, target: Model) -> bool:
+    """Tell whether the source may ask somebody whom the target may not."""
+    return not {*source.advisors} <= {*target.advisors}
+
+
 def apply(draft: Draft) -> Draft:
     """Ask an advisor whom the target may ask, or nobody."""
     tools = tools_of(draft.fields, _TOOL)
