@@ -141,9 +141,17 @@ def load_catalogue(path: Path) -> Catalogue:
     if problems:
         raise ConfigError("\n".join(problems))
     try:
-        return Catalogue(models)
+        catalogue = Catalogue(models)
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from None
+    strangers = [
+        f"{path}: models[{index}] ({model.id}): {p}"
+        for index, model in enumerate(models)
+        for p in _strangers(model, catalogue)
+    ]
+    if strangers:
+        raise ConfigError("\n".join(strangers))
+    return catalogue
 
 
 def warnings(config: Config, today: date) -> list[str]:
@@ -266,11 +274,26 @@ def _row(model: Model) -> list[str]:
         "sampling.defaults: only temperature, top_p and top_k": (
             model.sampling.defaults.keys() <= {"temperature", "top_p", "top_k"}
         ),
+        "fallbacks: go with the feature fallbacks, and only with it": (
+            ("fallbacks" in model.features) == bool(model.fallbacks)
+        ),
         "lifecycle.retires_on: a retired model has its date": (
             model.lifecycle.status != "retired" or model.lifecycle.retires_on
         ),
     }
     return [sentence for sentence, holds in rules.items() if not holds]
+
+
+def _strangers(model: Model, catalogue: Catalogue) -> Iterator[str]:
+    """Yield which of the models that a row names have no row of that id."""
+    named = {"advisors": model.advisors, "fallbacks": model.fallbacks, "reads": sorted(model.reads)}
+    for field, ids in named.items():
+        for model_id in ids:
+            row = catalogue.find(model_id)
+            if row is None:
+                yield f"{field}: {model_id!r} is not in the catalogue{_suggestion(model_id, catalogue)}"
+            elif row.id != model_id:
+                yield f"{field}: {model_id!r} is an alias; name the id {row.id!r}"
 
 
 # --- reading -----------------------------------------------------------------------------------------------

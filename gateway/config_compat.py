@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, StringConstraints, Tag
 
-from gateway.compat.catalog import Catalogue, Effort, Model
+from gateway.compat.catalog import Catalogue, Effort, Model, loses
 from gateway.compat.prompts import PromptVariant
 from gateway.config_shapes import SOME, UNION, Count, Document, Name, Text
 from gateway.core.spec import CompatPolicy, MigrationSpec
@@ -100,9 +100,14 @@ def _pointless(policy: CompatPolicy, known: CompatPolicy, control: Model, candid
             candidate.thinking.omitted == control.thinking.omitted,
             f"{same} means the same by leaving it out as control",
         ),
-        "max_tokens_headroom": (
-            "disabled" in candidate.thinking.types and candidate.thinking.off_max_effort is None,
+        "unasked_thinking": (
+            _keeps_still(control, candidate, policy),
             f"{same} never has to think unasked",
+        ),
+        "max_tokens_headroom": (_can_be_off(candidate), f"{same} never has to think unasked"),
+        "progress_notes": (
+            control.thinking.updates or not _writes_notes(candidate),
+            f"{same} writes no notes that control does not",
         ),
     }
     for name, (is_so, sentence) in never.items():
@@ -111,6 +116,21 @@ def _pointless(policy: CompatPolicy, known: CompatPolicy, control: Model, candid
             yield f"{name}: {value!r} {sentence}"
     if policy.effort != known.effort or policy.effort_map != known.effort_map:
         yield from _useless_levels(policy.effort_map, control, candidate)
+
+
+def _can_be_off(model: Model) -> bool:
+    return "disabled" in model.thinking.types and model.thinking.off_max_effort is None
+
+
+def _keeps_still(control: Model, candidate: Model, policy: CompatPolicy) -> bool:
+    """Tell whether the candidate never thinks where control would not."""
+    adopted = policy.thinking == "adopt" and candidate.thinking.omitted != "off"
+    calls = loses(control, candidate, "unthinking_calls")
+    return _can_be_off(candidate) and not adopted and not calls
+
+
+def _writes_notes(model: Model) -> bool:
+    return model.thinking.updates or "between_tools" in model.thinking.types
 
 
 def _useless_levels(levels: Mapping[str, str], control: Model, candidate: Model) -> Iterator[str]:

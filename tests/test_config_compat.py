@@ -9,7 +9,10 @@ import pytest
 import yaml
 
 from gateway.compat.catalog import Model
+from gateway.compat.envelope import Headers, encode, parse
+from gateway.compat.explain.features import GROUPS, body_for
 from gateway.compat.prompts import PromptVariant
+from gateway.compat.request import Context, obstacle, rewrite, violations
 from gateway.config_compat import (
     CompatDocument,
     PromptDocument,
@@ -153,6 +156,19 @@ def test_every_policy_stands_in_the_guide_and_with_its_default_in_the_shipped_fi
         (O55, O45, {"forced_tool": "reject"}, ["forced_tool: 'reject' makes no difference: claude-opus-4-"]),
         (O5, O55, {"thinking": "adopt"}, ["thinking: 'adopt' makes no difference: claude-opus-5-5 means t"]),
         (O55, O45, {"max_tokens_headroom": 9}, ["max_tokens_headroom: 9 makes no difference: claude-opus"]),
+        (
+            O55,
+            O45,
+            {"unasked_thinking": "show"},
+            ["unasked_thinking: 'show' makes no difference: claude-opus"],
+        ),
+        (
+            O45,
+            H45,
+            {"progress_notes": "text"},
+            ["progress_notes: 'text' makes no difference: claude-haiku-4-"],
+        ),
+        (O5, O55, {"unasked_thinking": "show"}, []),
         (O45, O55, {"effort": {"map": {"high": "low"}}}, []),
         (S45, O55, {"effort": {"map": {"high": "low"}}}, []),
         (S45, O55, {"effort": {"map": {"low": "low"}}}, ["effort.map.low: is no level of claude-sonnet-4-5"]),
@@ -174,6 +190,40 @@ def test_what_cannot_matter_between_two_models_is_named(
     assert len(found) == len(lines)
     for line, beginning in zip(found, lines, strict=True):
         assert line.startswith(f"compat.{beginning}")
+
+
+CURRENT = [model for model in CATALOGUE.models if model.lifecycle.status != "retired"]
+FEATURES = [feature for group in GROUPS.values() for feature in group]
+
+
+@pytest.mark.parametrize(
+    "compat",
+    [
+        {"prefill": "control"},
+        {"forced_tool": "control"},
+        {"thinking": "adopt"},
+        {"unasked_thinking": "show"},
+        {"progress_notes": "text"},
+        {"max_tokens_headroom": 0},
+    ],
+    ids=str,
+)
+def test_what_is_named_makes_no_difference_to_any_request(compat: dict[str, Any]) -> None:
+    pairs = [(source, target) for source in CURRENT for target in CURRENT if source is not target]
+    useless = [pair for pair in pairs if list(pointless(policy_of(**compat), *pair))]
+    assert 0 < len(useless) < len(pairs)
+    for source, target in useless[:: len(useless) // 12]:
+        for feature in FEATURES:
+            envelope = parse(bytes(encode(body_for(source.id, feature))))
+            context = Context(betas=feature.betas, version=feature.version)
+            if violations(envelope, source, Headers(feature.betas, feature.version)):
+                continue
+            said = [
+                judge(envelope, source, target, policy, context)
+                for policy in (policy_of(), policy_of(**compat))
+                for judge in (obstacle, rewrite)
+            ]
+            assert said[:2] == said[2:], (source.id, target.id, feature.name)
 
 
 # --- prompt variants --------------------------------------------------------------------------------------

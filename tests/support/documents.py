@@ -15,17 +15,13 @@ ROW = """
     line: opus
     context_tokens: 200_000
     max_output_tokens: 64_000
-    lifecycle: {lifecycle}
     tokenizer: old
     min_cacheable_tokens: 1024
     thinking: {{types: [enabled], omitted: off, display_default: summarized}}
-    effort: {effort}
     prefill: true
-    sampling: {sampling}
     forced_tool: always
     mid_conversation_system: false
     fast_mode: no
-    prices: {prices}
     decision: {{tier: production}}
     source: "[I]"
 """
@@ -43,7 +39,8 @@ Write = Callable[..., Path]
 
 def row(id: str, alias: str = "", **changed: str) -> str:
     values = {"lifecycle": "{status: active}", "effort": "{}", "sampling": "{accepts: any}", "prices": PRICES}
-    return ROW.format(id=id, alias=alias, **{**values, **changed})
+    lines = (f"    {key}: {value}\n" for key, value in {**values, **changed}.items())
+    return ROW.format(id=id, alias=alias) + "".join(lines)
 
 
 MODELS = "models:" + row("old-20250101", "old") + row("new")
