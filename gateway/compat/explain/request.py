@@ -13,10 +13,11 @@ from difflib import unified_diff
 from typing import Literal
 
 import msgspec
+from msgspec import Raw
 
 from gateway.compat.answer.plan import AnswerPlan
 from gateway.compat.catalog import Model
-from gateway.compat.envelope import Envelope, Headers
+from gateway.compat.envelope import Envelope, Fields, Headers, encode, read
 from gateway.compat.request import PLAINLY, Context, drafted, obstacle, rewrite, rules_between, violations
 from gateway.core.spec import CompatPolicy
 from gateway.core.types import Change
@@ -25,6 +26,8 @@ CONTEXT_LINES = 2
 LONGEST_LINE = 240
 ENDS = 100
 """Characters; a longer line of the diff is shown by its two ends."""
+MOST_LINES = 5_000
+"""Of a body that is compared line by line, because that can take the square of their number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +145,24 @@ def _difference(before: bytes, after: bytes) -> Iterator[str]:
     if before == after:
         return
     old, new = _lines(before), _lines(after)
+    if _too_many(old, new):
+        old, new = (_lines(body) for body in _without_the_same(before, after))
+    if _too_many(old, new):
+        yield f" {len(old)} lines became {len(new)} lines, which are too many to be compared"
+        return
     for line in list(unified_diff(old, new, n=CONTEXT_LINES, lineterm=""))[2:]:
         yield _shortened(line)
+
+
+def _too_many(old: Sequence[str], new: Sequence[str]) -> bool:
+    return max(len(old), len(new)) > MOST_LINES
+
+
+def _without_the_same(before: bytes, after: bytes) -> tuple[bytes, bytes]:
+    """Return two bodies with a few dots in place of every field that is the same in both."""
+    old, new = read(Raw(before), Fields) or {}, read(Raw(after), Fields) or {}
+    same = {name: encode("…") for name, raw in old.items() if new.get(name) == raw}
+    return bytes(encode(old | same)), bytes(encode(new | same))
 
 
 def _lines(body: bytes) -> Sequence[str]:

@@ -9,7 +9,7 @@ from gateway.compat.answer.plan import AnswerPlan, ForcedCall
 from gateway.compat.catalog import Model
 from gateway.compat.envelope import parse
 from gateway.compat.explain.features import FEATURES, body_for
-from gateway.compat.explain.request import ENDS, LONGEST_LINE, explain, in_words
+from gateway.compat.explain.request import ENDS, LONGEST_LINE, MOST_LINES, explain, in_words
 from gateway.compat.request import RULES, Context, obstacle, rewrite
 from gateway.core.spec import CompatPolicy
 from gateway.core.types import to_json
@@ -83,6 +83,23 @@ def test_only_what_differs_is_in_the_diff_with_its_numbers_as_they_were_spelled(
         '+  "f": 6',
         " }",
     ]
+
+
+def test_of_a_long_request_only_the_fields_that_differ_are_compared() -> None:
+    numbers = [number % 500 for number in range(100_000)]  # minutes, line by line
+    body = to_json({"model": O45.id, "temperature": 0.3, "messages": [HELLO], "metadata": numbers})
+    shown = diff(O45, O47, body)
+    assert '-  "temperature": 0.3,' in shown
+    assert '   "metadata": "…"' in [line.rstrip(",") for line in shown]
+    assert len(shown) < 40
+
+
+def test_what_is_too_long_to_be_compared_says_so() -> None:
+    turns = [HELLO, {"role": "assistant", "content": "yes"}] * MOST_LINES
+    tools = [{"name": "look", "input_schema": {"type": "object"}}] * 2
+    forced = asked(O45, messages=[*turns, HELLO], tools=tools, tool_choice={"type": "any"})
+    (line,) = explain(forced, O45, O55, KEEP).diff
+    assert line.endswith(" lines, which are too many to be compared")
 
 
 def test_a_request_that_stays_the_same_has_no_diff() -> None:
