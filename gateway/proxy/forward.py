@@ -193,6 +193,9 @@ async def _ask(call: Call, governed: Governed | None, arm: Arm, rewritten: Rewri
     if governed is None:
         return sent
     try:
+        if arm is Arm.candidate and rewritten.plan and hop.is_encoded(exchange.headers):
+            logger.warning("the upstream compresses answers although it is asked not to")
+            raise UpstreamBroken("the upstream compressed an answer that has to be put back")
         if _streams(exchange.headers) and exchange.status < 300:
             opening = _Opening(exchange, rewritten.plan, plane.limits.ping_after_s)
             sent.opening = await opening.read()
@@ -229,7 +232,7 @@ def withdrawn(governed: Governed, plane: Plane) -> bool:
 
 
 def _streams(headers: RawHeaders) -> bool:
-    return hop.get(headers, b"content-type").startswith("text/event-stream")
+    return hop.get(headers, b"content-type").lower().startswith("text/event-stream")
 
 
 class _Opening:

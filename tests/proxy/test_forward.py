@@ -236,6 +236,27 @@ async def test_a_body_that_was_only_decoded_was_not_rewritten() -> None:
         assert "x-gateway-fallback" not in heard.headers
 
 
+async def test_an_answer_that_cannot_be_put_back_because_it_is_compressed_is_none() -> None:
+    zipped = (b"content-type: application/json", b"content-encoding: gzip")
+    candidate = replying(answer(gzip.compress(message("zipped")), headers=zipped))
+    async with in_front_of(by_model({O46: candidate, O45: FINE})) as process:
+        heard = await process.post(body())
+        assert gzip.decompress(heard.body) == message("zipped")
+        turns = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "{"}]
+        heard = await process.post(body(messages=turns))
+        assert (heard.body, heard.headers["x-gateway-fallback"]) == (CONTROL_SAYS, "server_error")
+
+
+@pytest.mark.parametrize("kind", [b"Text/Event-Stream", b"text/event-stream; charset=utf-8"])
+async def test_a_stream_is_one_however_its_type_is_spelled(kind: bytes) -> None:
+    said = START + TEXT + END
+    stream = replying(answer(said, headers=(b"content-type: " + kind,)))
+    async with in_front_of(stream) as process:
+        heard = await process.post(body(stream=True))
+        assert heard.body == said
+        assert process.outcomes() == {"candidate candidate ok": 1}
+
+
 async def test_a_stream_that_is_silent_at_first_is_not_kept_from_the_client() -> None:
     go_on = asyncio.Event()
 

@@ -68,7 +68,7 @@ def public_address(scope: Scope, plane: Plane) -> str:
 async def _relay_results(
     exchange: Exchange, send: Send, ours: RawHeaders, register: Register | None, plane: Plane
 ) -> None:
-    readable = exchange.status == 200 and not hop.get(exchange.headers, b"content-encoding")
+    readable = exchange.status == 200 and not hop.is_encoded(exchange.headers)
     known = register is not None and readable
     length = hop.get(exchange.headers, b"content-length") if not known else ""
     headers = hop.to_client(exchange.headers, length=int(length) if length.isdigit() else None) + ours

@@ -85,6 +85,11 @@ def plainly_answered(headers: RawHeaders) -> RawHeaders:
     return [*kept, (b"accept-encoding", b"identity")]
 
 
+def is_encoded(headers: RawHeaders) -> bool:
+    """Tell whether an answer is compressed."""
+    return get_list(headers, b"content-encoding").strip().lower() not in ("", "identity")
+
+
 def to_client(headers: Iterable[tuple[bytes, bytes]], *, length: int | None) -> RawHeaders:
     """Return an answer's headers for the client; `length` is the body's where it is known."""
     kept = [pair for pair in _travelling(headers) if pair[0] != b"date"]  # our server says it, and once

@@ -95,3 +95,10 @@ def test_a_credential_that_is_sent_twice_goes_on_once() -> None:
     assert hop.credential(incoming) == "a"
     assert hop.credential([(b"authorization", b"bearer  t ")]) == "t"
     assert hop.credential([(b"authorization", b"Basic t")]) == ""
+
+
+def test_an_answer_is_compressed_where_it_says_so() -> None:
+    for value in (b"gzip", b"identity, br"):
+        assert hop.is_encoded([(b"content-encoding", value)])
+    assert not hop.is_encoded([(b"content-encoding", b"Identity")])
+    assert not hop.is_encoded([])
