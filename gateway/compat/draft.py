@@ -26,6 +26,12 @@ from gateway.core.types import Change, RewriteClass
 
 Rewording = Callable[[Sequence[Raw]], list[Raw]]
 
+FEW = 16
+"""Of so many messages at the end each is found by itself; of more, all are read."""
+
+_Known = tuple[Raw, Turn | None]
+_Before = tuple[Raw, tuple[Turn, ...]]
+
 
 class Draft(Struct, frozen=True):
     """One request while the rules work on it: a struct, whose copies cost a tenth of a dataclass's."""
@@ -101,25 +107,39 @@ class Draft(Struct, frozen=True):
     @property
     def sent(self) -> Envelope:
         """The request as it stands, as one would have received it; what is known of it is not read again."""
-        messages = self._messages()
-        if messages is None:
+        edits = (*self.past.edits, *self.edits)
+        whole = self._messages(edits)
+        if whole is None:
             same = self.fields is self.envelope.fields
             return self.envelope if same else self.envelope.with_fields(self.fields)
         fields = dict(self.fields)
         if "tools" in fields:
-            fields["tools"] = replay.strictly(fields["tools"], (*self.past.edits, *self.edits))
-        return self.envelope.with_fields(fields, messages)
+            fields["tools"] = replay.strictly(fields["tools"], edits)
+        return self.envelope.with_fields(fields, *whole)
 
-    def _messages(self) -> list[tuple[Raw, Turn | None]] | None:
+    def _messages(self, edits: tuple[Edit, ...]) -> tuple[list[_Known], _Before | None] | None:
         """Return the messages as they stand, and what they are; None where they are as they came."""
         if not (self.past or self.edits or self.rewordings) and self.cut is None:
             return None
-        messages = read(self.fields.get("messages"), list[Raw])
-        if messages is None:
+        messages, turns = self.fields.get("messages", Raw(b"null")), self.envelope.turns
+        first = self._first(edits)
+        last = replay.split(messages, turns, first) if 0 < len(turns) - first <= FEW and first else None
+        before, raws = last or (None, read(messages, list[Raw]))
+        if raws is None:
             return None
-        known = {id(raw): turn for raw, turn in zip(messages, self.envelope.turns, strict=False)}
-        whole = replay.without_lost(messages, self.past)
-        whole = replay.apply(whole[: self.cut], (*self.past.edits, *self.edits))
+        first = first if last else 0
+        known = {id(raw): turn for raw, turn in zip(raws, turns[first:], strict=False)}
+        whole = replay.without_lost(raws, self.past)
+        cut = None if self.cut is None else self.cut - first
+        whole = replay.apply(whole[:cut], edits, first=first)
         for reword in self.rewordings:
             whole = reword(whole)
-        return [(raw, known.get(id(raw)) or read(raw, Turn)) for raw in whole]
+        told = [(raw, known.get(id(raw)) or read(raw, Turn)) for raw in whole]
+        return told, None if before is None else (before, turns[:first])
+
+    def _first(self, edits: tuple[Edit, ...]) -> int:
+        """Return the index of the first message that may not stay as it came."""
+        if self.rewordings or self.past.left_out or self.past.broken_at is not None:
+            return 0
+        places = [edit.place for edit in edits] + ([] if self.cut is None else [self.cut - 1])
+        return max(0, min(places, default=0))

@@ -158,14 +158,23 @@ class Envelope:
         return _digest(self.fields.get("system", Raw(b"null")), self._first_user_turn)
 
     def with_fields(
-        self, fields: Mapping[str, Raw], messages: Sequence[tuple[Raw, Turn | None]] | None = None
+        self,
+        fields: Mapping[str, Raw],
+        messages: Sequence[tuple[Raw, Turn | None]] | None = None,
+        before: tuple[Raw, tuple[Turn, ...]] | None = None,
     ) -> "Envelope":
-        """Return the request with other fields, and with other messages where they are given."""
-        body, fields = _composed(fields, None if messages is None else [raw for raw, _ in messages])
+        """Return the request with other fields, and with other messages where they are given; behind those
+        that `before` holds in one piece, if any.
+        """
+        pieces = None if messages is None else [raw for raw, _ in messages]
+        if before and pieces is not None:
+            pieces.insert(0, before[0])
+        body, fields = _composed(fields, pieces)
         changed = Envelope(body, fields, read(fields.get("model"), str) or "")
         if messages is not None:
             turns = tuple(turn for _, turn in messages if turn is not None)
-            vars(changed)["turns"] = turns if len(turns) == len(messages) else ()
+            known = len(turns) == len(messages)
+            vars(changed)["turns"] = ((before[1] if before else ()) + turns) if known else ()
         elif "turns" in vars(self):
             vars(changed)["turns"] = self.turns
         if "pictures" in vars(self):

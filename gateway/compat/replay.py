@@ -13,6 +13,7 @@ note of the answer to that says so. What was left out once stays left out, and t
 there: everything behind that answer is repeated again.
 """
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -22,7 +23,7 @@ import msgspec
 from msgspec import Raw
 
 from gateway.compat.address import Address, raw_blocks
-from gateway.compat.envelope import THINKING_BLOCKS, Block, Fields, encode, read
+from gateway.compat.envelope import THINKING_BLOCKS, Block, Fields, Turn, encode, read
 
 
 class Append(msgspec.Struct, frozen=True, tag="append"):
@@ -209,6 +210,56 @@ def without_lost(messages: Sequence[Raw], past: Replay) -> list[Raw]:
     for first, behind in gone:
         whole[first:behind] = [_thoughtless(message) for message in whole[first:behind]]
     return whole
+
+
+# --- the last messages alone ------------------------------------------------------------------------------
+
+_SPACE = rb"[ \t\r\n]*"
+_LIST_END = re.compile(_SPACE + rb"\]\Z")
+_OBJECT_END = re.compile(_SPACE + rb"\}\Z")
+_COMMA = re.compile(_SPACE + rb"," + _SPACE + rb"\Z")
+_CONTENT_NEXT = re.compile(rb'\{\s*"role"\s*:\s*"[a-z]+"\s*,\s*"content"\s*:\s*\Z')
+_NEAR = 96
+_CHUNK = 1 << 16
+
+
+def split(messages: Raw, turns: Sequence[Turn], at: int) -> tuple[Raw, list[Raw]] | None:
+    """Return all messages before the one at `at` in one piece, and each of those from there on.
+
+    `turns` are all of them. They are found from behind, so that most bytes are not read again; None where one
+    is spelled in a way that does not say where it begins. Where the bytes before the last brace are the
+    content, and those before it open an object, nothing else can stand in it: strings are left where they
+    were entered, and braces match.
+    """
+    view, found = memoryview(messages), list[Raw]()
+    end = _before(_LIST_END, view, len(view))
+    for turn in reversed(turns[at:]):
+        content = memoryview(turn.content)
+        behind = _before(_OBJECT_END, view, end)
+        start = behind - len(content)
+        if start < 0 or content[0] not in b'"[' or not _same(view[start:behind], content):
+            return None
+        first = _before(_CONTENT_NEXT, view, start)
+        if first < 0:
+            return None
+        found.append(Raw(view[first:end]))
+        end = _before(_COMMA, view, first)
+    return None if end < 0 else (Raw(view[1:end]), found[::-1])
+
+
+def _before(pattern: re.Pattern[bytes], view: memoryview, end: int) -> int:
+    """Return where that begins which ends at `end`; negative where it is something else."""
+    start = max(0, end - _NEAR)
+    match = pattern.search(bytes(view[start:end])) if end > 0 else None
+    return start + match.start() if match else -1
+
+
+def _same(some: memoryview, others: memoryview) -> bool:
+    """Compare bytes, some at a time: views are compared one byte after another, and copies need room."""
+    return all(
+        bytes(some[start : start + _CHUNK]) == bytes(others[start : start + _CHUNK])
+        for start in range(0, len(others), _CHUNK)
+    )
 
 
 # --- one message ------------------------------------------------------------------------------------------

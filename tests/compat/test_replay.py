@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from gateway.compat.address import Address
+from gateway.compat.envelope import Envelope, Turn, encode
 from gateway.compat.replay import (
     FOREIGN,
     NOTHING,
@@ -27,6 +28,7 @@ from gateway.compat.replay import (
     apply,
     pack,
     recollect,
+    split,
     unpack,
     without_lost,
 )
@@ -302,3 +304,68 @@ def test_what_the_model_did_not_take_any_more_stays_away_and_nothing_before_it_i
     assert after == repeating(UNBOUND, left_out=((0, 3),))
     then = after.note((line(2),))
     assert recollect(history(3), {"a": A0, "b": UNBOUND, "c": then}).left_out == ((0, 3),)
+
+
+# --- the last messages alone ------------------------------------------------------------------------------
+
+TRICKY = '{"role":"user","content":"no"}'
+CONTENTS: list[Any] = [
+    "",
+    "a",
+    TRICKY,
+    "]}",
+    '"\\',
+    [],
+    [{"type": "text", "text": TRICKY}],
+    [{"role": "user"}],
+]
+SPELLINGS = ('{"role":"user","content":%s}', '{ "role" : "assistant",\n "content": %s }')
+ODD = (
+    '{"content":%s,"role":"user"}',
+    '{"role":"user","content":%s,"x":1}',
+    '{"role":"user","content":[1],"content":%s}',
+    '{"role":"user","x":{"role":"user","content":%s}}',
+    '{"role":"user","content":' + TRICKY + ',"x":%s}',
+)
+PLAIN = {spelling % json.dumps(content) for spelling in SPELLINGS for content in CONTENTS}
+
+
+def turns_of(messages: Raw) -> tuple[Turn, ...]:
+    return Envelope(b"", {"messages": messages}, "").turns
+
+
+@st.composite
+def spelled(draw: st.DrawFn, *, spellings: Sequence[str]) -> str:
+    return draw(st.sampled_from(spellings)) % json.dumps(draw(st.sampled_from(CONTENTS)))
+
+
+@given(st.lists(spelled(spellings=SPELLINGS + ODD), min_size=2, max_size=5), st.data())
+def test_the_last_messages_are_found_where_they_are_or_not_at_all(
+    said: list[str], data: st.DataObject
+) -> None:
+    comma = data.draw(st.sampled_from([",", ", ", "\n,\n"]))
+    at = data.draw(st.integers(1, len(said) - 1))
+    messages = Raw(f"[ {comma.join(said)}]".encode())
+    turns = turns_of(messages)
+    found = split(messages, turns, at)
+    if found is None:
+        assert not PLAIN.issuperset(said[at:])
+        return
+    before, last = found
+    assert [bytes(raw).decode() for raw in last] == said[at:]
+    assert bytes(before).decode().strip() == comma.join(said[:at])
+
+
+@given(st.lists(spelled(spellings=SPELLINGS), min_size=2, max_size=5))
+def test_the_last_messages_are_found_as_clients_spell_them(said: list[str]) -> None:
+    messages = Raw(f"[{','.join(said)}]".encode())
+    before, last = split(messages, turns_of(messages), len(said) - 1) or (None, [])
+    assert [bytes(raw).decode() for raw in last] == said[-1:]
+    assert before == Raw(",".join(said[:-1]).encode())
+
+
+def test_a_long_content_is_compared_to_its_end() -> None:
+    text, other = "x" * 200_000, "x" * 199_999 + "y"
+    messages = Raw(json.dumps([{"role": "user", "content": "a"}, {"role": "user", "content": text}]).encode())
+    assert split(messages, (Turn("user"), Turn("user", encode(text))), 1) is not None
+    assert split(messages, (Turn("user"), Turn("user", encode(other))), 1) is None
