@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.metrics import RULES, Metrics
 from tests.support import docs
 
 ROOT = Path(__file__).parents[1]
@@ -21,6 +22,17 @@ def test_every_relative_link_resolves() -> None:
 def test_every_make_target_that_is_named_exists() -> None:
     targets = docs.makefile_targets((ROOT / "Makefile").read_text("utf-8"))
     assert [unknown for item in DOCUMENTS.items() for unknown in docs.unknown_targets(*item, targets)] == []
+
+
+def test_the_guide_names_every_rule() -> None:
+    assert [rule for rule in sorted(RULES) if f"`{rule}`" not in DOCUMENTS["docs/migrating.md"]] == []
+
+
+def test_the_guide_names_every_metric() -> None:
+    page = Metrics(["m"]).render()[0].decode()
+    names = [line.split()[2] for line in page.splitlines() if line.startswith("# HELP ")]
+    assert len(names) > 30
+    assert [name for name in names if f"`{name}`" not in DOCUMENTS["docs/operations.md"]] == []
 
 
 def test_decisions_are_numbered_without_gap_or_double() -> None:

@@ -50,7 +50,7 @@ the gateway does not do. `gateway explain-request --from A --to B FILE` shows on
 
 A plain question may already need something; that stands in the line *thinking omitted* and is not repeated
 in the other lines, those about thinking and effort apart. The last column names the rules, as
-`x-gateway-rewrites` and the metric `rewrites_total` do.
+`x-gateway-rewrites` and the metric `gateway_rewrites_total` do.
 """
 
 
