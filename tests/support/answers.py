@@ -47,6 +47,8 @@ def _grow(block: Json, delta: Json) -> None:
             block["signature"] += delta["signature"]
         case "input_json_delta":
             block["json"] += delta["partial_json"]
+        case "compaction_delta":
+            block["content"] = delta["content"]
 
 
 def _whole(block: Json) -> Json:
