@@ -2,7 +2,7 @@
 
 Control is asked only while not one byte has gone to the client: the candidate could not be reached or timed
 out, said 404, 408, 429 or 5xx, rejected (400, 403, 413, 422) a body that we rewrote, opened its stream with
-an `error` event, or cut its answer before anything could be relayed. What goes to control is control's own
+an `error` event, or failed or was cut before anything could be relayed. What goes to control is control's own
 rewrite of the caller's original request. Control answers 2xx: that is the answer, and the candidate is booked
 with the fallback. Control answers 4xx too: the caller's fault, nobody's failure. Control fails as well: its
 answer is relayed, or `RescueFailed` where it gave none. A candidate that is silent before its first event for
@@ -295,7 +295,7 @@ def _cause(sent: Sent, *, rewritten: bool) -> FallbackCause | None:
         return FallbackCause.rejected_by_model if rewritten else None
     if sent.call == "missing":
         return FallbackCause.no_tool_call
-    return _opening_error(sent.opening or b"")
+    return _opening_error(sent)
 
 
 def _cause_of(error: UpstreamError) -> FallbackCause:
@@ -306,14 +306,16 @@ def _cause_of(error: UpstreamError) -> FallbackCause:
     return FallbackCause.server_error
 
 
-def _opening_error(opening: bytes) -> FallbackCause | None:
-    for event in SseScanner().feed(opening):
+def _opening_error(sent: Sent) -> FallbackCause | None:
+    """Return why a stream failed in what was read of it: with its first event, or while it was held back."""
+    held_back = sent.rewrite.plan.forced is not None
+    for event in SseScanner().feed(sent.opening or b""):
         if event.name == "error":
             try:
                 kind = parse_json(event.data)["error"]["type"]
             except (ValueError, KeyError, TypeError):
                 kind = ""
             return _BY_ERROR_TYPE.get(str(kind), FallbackCause.server_error)
-        if event.name:
+        if event.name and not held_back:
             return None
     return None

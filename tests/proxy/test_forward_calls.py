@@ -171,6 +171,14 @@ async def test_a_stream_is_held_back_until_the_call_has_begun_and_for_no_longer_
         assert process.asked == [O55]
 
 
+async def test_a_stream_that_fails_while_it_is_held_back_is_rescued() -> None:
+    failed = event("error", error={"type": "overloaded_error", "message": "no"})
+    fails = streaming(START, TEXT, failed)
+    async with in_front_of(by_model({O55: fails, O45: FINE}), spec=FORCING) as process:
+        heard = await process.post(body(stream=True, **FORCED))
+        assert (heard.body, heard.headers["x-gateway-fallback"]) == (CONTROL_SAYS, "overloaded")
+
+
 async def test_a_stream_that_is_cut_while_it_is_held_back_is_rescued() -> None:
     cut = streaming(START, event("ping"), cut=True)
     async with in_front_of(by_model({O55: cut, O45: FINE}), spec=FORCING) as process:
