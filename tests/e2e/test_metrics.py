@@ -21,7 +21,8 @@ LENIENT = {"error_rate": {"max": 1}, "fallback_rate": {"max": 1}}
 LONG = "All work and no play makes Jack a dull boy. " * 1500
 CACHED = [{"type": "text", "text": LONG, "cache_control": {"type": "ephemeral"}}]
 HOURLY = [{"type": "text", "text": LONG.upper(), "cache_control": {"type": "ephemeral", "ttl": "1h"}}]
-TOOL = {"name": "look_up", "input_schema": {"type": "object"}}
+SCREEN = {"type": "computer_20251124", "name": "computer", "display_width_px": 800, "display_height_px": 600}
+"""A tool that the older model takes and the newer one does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ LOTS = (
     Lot({"system": CACHED, "stream": True}, "candidate candidate ok", times=3),
     Lot({"system": HOURLY}, "candidate candidate ok", times=2),
     Lot({"temperature": 0.3}, "candidate candidate ok"),
-    Lot({"tools": [TOOL], "tool_choice": {"type": "tool", "name": "look_up"}}, "control control ok"),
+    Lot({"tools": [SCREEN]}, "control control ok"),
     Lot({}, "candidate control ok", f"kind=overloaded,model={O55}", "overloaded"),
     Lot({"stream": True}, "candidate control ok", f"kind=first_event_error,model={O55}", "overloaded"),
     Lot({}, "candidate control ok", f"kind=bad_request,model={O55}", "rejected_by_model"),
@@ -95,6 +96,7 @@ def ask(gateway: Deployed, lot: Lot, number: int) -> Done:
     turns = [{"role": "user", "content": f"Tell me something about the number {number}."}]
     body = {"model": O45, "max_tokens": 60, "messages": turns, **lot.fields}
     headers = HEADERS | {"x-gateway-unit": f"person-{number}", "x-simulator-fault": lot.fault}
+    headers |= {"anthropic-beta": "computer-use-2025-11-24"}
     with httpx2.Client(timeout=30) as client:
         answer = client.post(f"{gateway.url}/v1/messages", json=body, headers=headers)
     assert answer.headers.get("x-gateway-fallback", "") == lot.fallback or "client_error" in lot.outcome
@@ -157,7 +159,7 @@ def test_fallbacks_assignments_and_what_passed_by_are_counted(gateway: Deployed,
     assert reasons.total() == len(done)
     assert reasons["unservable"] == 4
     assert set(reasons) == {"unservable", "bucket", "recorded"}
-    assert labelled(samples, "unservable_total", "rule", migration="m") == {"forced_tool": 4}
+    assert labelled(samples, "unservable_total", "rule", migration="m") == {"tool_version": 4}
     assert labelled(samples, "rewrites_total", "rule", migration="m")["sampling"] == 4
     assert labelled(samples, "passthrough_total", "outcome") == {"ok": 1}
     assert samples["gateway_in_flight"] == 0
@@ -262,7 +264,7 @@ def test_labels_are_closed_sets(gateway: Deployed, done: list[Done]) -> None:
     labels = {pair.split("=")[0] for labels in named for pair in labels.split(",")}
     assert labels <= {
         "migration", "arm", "served", "outcome", "kind", "cause", "rule", "class", "reason", "phase", "gate",
-        "verdict", "operation", "le", "version", "python", "pid",
+        "verdict", "operation", "le", "version", "python", "pid", "model", "field", "result",
     }  # fmt: skip
 
 
