@@ -36,7 +36,9 @@ ARMS = frozenset(arm.value for arm in Arm)
 TOKEN_KINDS = frozenset({"input", "output", "cache_read", "cache_write", "thinking"})
 ITEMS = frozenset({"assigned", "succeeded", "errored", "canceled", "expired"})
 """What becomes of an item of a batch."""
-RULES = frozenset({*(rule.name for rule in REWRITES), *(guard.name for guard in GUARDS), "replay"})
+RULES = frozenset(
+    {*(rule.name for rule in REWRITES), *(guard.name for guard in GUARDS), "repeated", "replay"}
+)
 """What is done to a request, or keeps it from being served."""
 GATES = frozenset({*Gates().breaker, *Gates().rollback, *Gates().hold})
 REASONS = frozenset({"user", "inconclusive", "approval", "freeze", "no_data", "automatic", "emergency"})

@@ -348,7 +348,10 @@ def _introduced(sent: Envelope, draft: Draft, context: Context) -> tuple[Change,
 
 
 def _disclosed(draft: Draft) -> Draft:
-    """Say where a conversation could not be repeated as it was."""
+    """Say what of earlier turns is done again, and where that could not be."""
+    if draft.past.edits or draft.past.left_out:
+        sentence = "What was done to earlier turns of the conversation is done to them again."
+        draft = draft.note("repeated", RewriteClass.emulated, sentence)
     if draft.past.broken_at is None:
         return draft
     sentence = "What was kept of earlier turns is gone: thinking that was bound to it is left out."

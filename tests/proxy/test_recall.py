@@ -56,6 +56,19 @@ async def test_hidden_thinking_comes_back_on_every_later_turn_as_it_was(
     assert process.store.calls["read_notes"] == 0
 
 
+async def test_what_is_repeated_is_named_on_every_turn_that_repeats_it(
+    process: Process, thinker: Thinker
+) -> None:
+    talk = Talk(process, thinker)
+    named = []
+    for begin in ("Dear ", "", ""):
+        await talk.say(begin=begin)
+        named.append({"prefill", "repeated"} & {each[:-2] for each in talk.rewrites.split(",")})
+    assert named == [{"prefill"}, {"repeated"}, {"repeated"}]
+    await talk.say("/v1/messages/count_tokens")
+    assert "repeated=E" in talk.rewrites
+
+
 async def test_what_is_sent_for_a_turn_goes_on_from_what_was_sent_for_the_one_before(
     process: Process, thinker: Thinker
 ) -> None:
