@@ -125,7 +125,6 @@ class Asking:
     """Somebody who asks one server, over connections that stay."""
 
     url: str
-    key: str = "sk-test"
     asked: int = 0
     _wire: Wire = field(init=False)
 
@@ -134,13 +133,20 @@ class Asking:
 
     async def ask(self, body: Json, path: str = MESSAGES, **headers: str) -> Answer:
         """Send a request; a header's underscores are dashes, and one without a value is left out."""
-        named = {"x-api-key": self.key, "anthropic-version": "2023-06-01", "content-type": "application/json"}
+        named = {
+            "x-api-key": "sk-test",
+            "anthropic-version": "2023-06-01",
+            "content-type": "application/json",
+        }
         named |= {name.replace("_", "-"): value for name, value in headers.items()}
         raw = [(name.encode(), value.encode()) for name, value in named.items() if value]
         exchange = await self._wire.send(b"POST", path.encode(), raw, to_json(body))
         told = {name.decode().lower(): value.decode("latin-1") for name, value in exchange.headers}
         self.asked += 1
-        return Answer(exchange.status, told, await exchange.read_all(_LIMIT))
+        try:
+            return Answer(exchange.status, told, await exchange.read_all(_LIMIT))
+        finally:
+            exchange.close()
 
     def close(self) -> None:
         self._wire.close()
