@@ -1,12 +1,14 @@
 """One simulated upstream for all of these tests; a gateway is a test's own, or one of `lines`."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from anthropic import Anthropic, AsyncAnthropic
 
-from tests.support.deploy import Simulated, simulated
-from tests.support.moves import Lines
+from tests.support.deploy import Deployed, Simulated, simulated
+from tests.support.moves import Line, Lines, Pair
+from tests.support.talks import KEY
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +31,26 @@ def lines(_upstream: Simulated, tmp_path_factory: pytest.TempPathFactory) -> Ite
     lines = Lines(_upstream, tmp_path_factory.mktemp("lines"))
     with lines.stack:
         yield lines
+
+
+@pytest.fixture
+def line(lines: Lines, pair: Pair) -> Line:
+    """The gateway of the test's `pair`."""
+    return lines.of(pair)
+
+
+@pytest.fixture
+def client(gateway: Deployed) -> Iterator[Anthropic]:
+    """The official SDK at the test's own `gateway`."""
+    with Anthropic(api_key=KEY, base_url=gateway.url, max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture
+async def patient(gateway: Deployed) -> AsyncIterator[AsyncAnthropic]:
+    """The asynchronous client."""
+    async with AsyncAnthropic(api_key=KEY, base_url=gateway.url, max_retries=0) as client:
+        yield client
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
@@ -15,10 +15,10 @@ from anthropic.types.messages.batch_create_params import Request
 from gateway.core.assign import bucket_of
 from tests.support.deploy import Deployed, Simulated, deployed, migration, write_config
 from tests.support.samples import labelled
+from tests.support.talks import KEY
 
 ALIAS, CONTROL, CANDIDATE = "claude-opus-4-5", "claude-opus-4-5-20251101", "claude-opus-5-5"
 FOREIGN = "claude-haiku-4-5-20251001"
-KEY = "a-key-of-the-application"
 RIVERS: list[MessageParam] = [{"role": "user", "content": "Say something about rivers."}]
 BEGUN: list[MessageParam] = [
     {"role": "user", "content": "Extract as JSON: Ada paid 12."},
@@ -44,19 +44,6 @@ def gateway(_upstream: Simulated, tmp_path_factory: pytest.TempPathFactory) -> I
         running.act("m", "start", reason="test")
         running.set_weight("m", 50)
         yield running
-
-
-@pytest.fixture
-def client(gateway: Deployed) -> Iterator[Anthropic]:
-    with Anthropic(api_key=KEY, base_url=gateway.url, max_retries=0) as client:
-        yield client
-
-
-@pytest.fixture
-async def patient(gateway: Deployed) -> AsyncIterator[AsyncAnthropic]:
-    """The asynchronous client."""
-    async with AsyncAnthropic(api_key=KEY, base_url=gateway.url, max_retries=0) as client:
-        yield client
 
 
 def unit_of(arm: str) -> str:

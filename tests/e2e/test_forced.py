@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from tests.support.answers import Json, folded
-from tests.support.moves import BY_CONTROL, MOVES, Line, Lines, Pair, name_of
+from tests.support.moves import BY_CONTROL, MOVES, Line, Pair, name_of
 
 UNFORCEABLE = ("claude-opus-5-5", "claude-sonnet-5-5")
 FORWARD = [pair for pairs in MOVES.values() for pair in pairs if pair[1] in UNFORCEABLE]
@@ -33,11 +33,6 @@ TALKATIVE = "speaks_before_calls=true"
 def pair(request: pytest.FixtureRequest) -> Pair:
     found: Pair = request.param
     return found
-
-
-@pytest.fixture
-def line(lines: Lines, pair: Pair) -> Line:
-    return lines.of(pair)
 
 
 def asked(

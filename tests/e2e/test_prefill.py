@@ -25,11 +25,6 @@ def pair(request: pytest.FixtureRequest) -> Pair:
     return found
 
 
-@pytest.fixture
-def line(lines: Lines, pair: Pair) -> Line:
-    return lines.of(pair)
-
-
 def natively(line: Line, pair: Pair, body: Json) -> Json:
     """Control's own answer."""
     answer = line.through({"model": pair[0], "max_tokens": 2000, **body}, **BY_CONTROL)

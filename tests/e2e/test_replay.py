@@ -5,7 +5,6 @@ and rejects a conversation in which anything before a thinking block was changed
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -15,7 +14,7 @@ import httpx2
 import pytest
 
 from gateway.simulator.rules.switches import Switches
-from tests.support.deploy import Deployed, deployed, eventually, migration, write_config
+from tests.support.deploy import Deployed, eventually, migration, two_replicas, write_config
 from tests.support.redis_server import RedisServer, binaries
 from tests.support.talks import HEADERS
 from tests.support.upstream import LoggedRequest, Upstream, running_simulator
@@ -49,13 +48,7 @@ def replicas(
     """Two gateways on one Redis, everybody on the candidate."""
     directory = tmp_path_factory.mktemp("replay")
     config = write_config(directory, vendor.url, migration("m", O45, O55))
-    with ExitStack() as stack:
-        made = [
-            stack.enter_context(deployed(config, directory / f"replica-{number}", store_url=redis.url))
-            for number in range(2)
-        ]
-        made[0].act("m", "start", reason="test")
-        made[0].set_weight("m", 100)
+    with two_replicas(config, directory, redis.url) as made:
         yield made
 
 

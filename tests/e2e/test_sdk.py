@@ -3,7 +3,7 @@
 The weight alone decides the arm: 0 is control, 100 the candidate.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import anthropic
 import pytest
@@ -21,10 +21,10 @@ from anthropic.types.beta import BetaMessageParam
 from pydantic import BaseModel
 
 from tests.support.deploy import Deployed, Simulated, deployed, migration, write_config
+from tests.support.talks import KEY
 
 ALIAS, CONTROL, CANDIDATE = "claude-opus-4-5", "claude-opus-4-5-20251101", "claude-opus-5-5"
 SERVED = {"control": CONTROL, "candidate": CANDIDATE}
-KEY = "a-key-of-the-application"
 
 
 @pytest.fixture(scope="module")
@@ -41,19 +41,6 @@ def served(request: pytest.FixtureRequest, gateway: Deployed) -> str:
     """The model that has to answer."""
     gateway.set_weight("m", {"control": 0, "candidate": 100}[request.param])
     return SERVED[request.param]
-
-
-@pytest.fixture
-def client(gateway: Deployed) -> Iterator[Anthropic]:
-    with Anthropic(api_key=KEY, base_url=gateway.url, max_retries=0) as client:
-        yield client
-
-
-@pytest.fixture
-async def patient(gateway: Deployed) -> AsyncIterator[AsyncAnthropic]:
-    """The asynchronous client."""
-    async with AsyncAnthropic(api_key=KEY, base_url=gateway.url, max_retries=0) as client:
-        yield client
 
 
 def asked(text: str) -> list[MessageParam]:

@@ -16,9 +16,9 @@ from anthropic import Anthropic, beta_tool
 from anthropic.types.beta import BetaMessageParam
 
 from tests.support.deploy import Deployed, Simulated, deployed, migration, write_config
+from tests.support.talks import KEY
 
 CONTROL, CANDIDATE = "claude-opus-4-5-20251101", "claude-opus-5-5"
-KEY = "a-key-of-the-application"
 RIVERS: BetaMessageParam = {"role": "user", "content": "Say something about rivers."}
 LOOK_UP: list[BetaMessageParam] = [{"role": "user", "content": "Use the weather tool for Oslo."}]
 PINNED = 'gateway_assignments_total{migration="m",reason="pinned"}'
@@ -38,12 +38,6 @@ def started(upstream: Simulated, directory: Path) -> Iterator[Deployed]:
     with deployed(config, directory) as running:
         running.act("m", "start", reason="test")
         yield running
-
-
-@pytest.fixture
-def client(gateway: Deployed) -> Iterator[Anthropic]:
-    with Anthropic(api_key=KEY, base_url=gateway.url, max_retries=0) as client:
-        yield client
 
 
 def asked(upstream: Simulated, since: int) -> list[tuple[str, int]]:

@@ -6,13 +6,12 @@ thinking to the conversation before it.
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 from gateway.simulator.rules.switches import Switches
-from tests.support.deploy import Deployed, deployed, migration, write_config
+from tests.support.deploy import Deployed, migration, two_replicas, write_config
 from tests.support.redis_server import RedisServer, binaries
 from tests.support.talks import HEADERS
 from tests.support.upstream import Upstream, running_simulator
@@ -32,14 +31,10 @@ def replicas(vendor: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """Two gateways on one Redis, everybody on the candidate."""
     directory = tmp_path_factory.mktemp("unbound")
     config = write_config(directory, vendor.url, migration("m", O5, O55))
-    with ExitStack() as stack:
-        redis = stack.enter_context(RedisServer(next(iter(binaries().values()))))
-        made = [
-            stack.enter_context(deployed(config, directory / f"replica-{number}", store_url=redis.url))
-            for number in range(2)
-        ]
-        made[0].act("m", "start", reason="test")
-        made[0].set_weight("m", 100)
+    with (
+        RedisServer(next(iter(binaries().values()))) as redis,
+        two_replicas(config, directory, redis.url) as made,
+    ):
         yield made
 
 

@@ -15,10 +15,10 @@ from anthropic.types import MessageParam
 
 from tests.support.answers import folded
 from tests.support.deploy import Deployed, Simulated, deployed, migration, write_config
+from tests.support.talks import KEY
 
 CONTROL, CANDIDATE = "claude-opus-4-6", "claude-opus-5-5"
 SERVED = {"control": CONTROL, "candidate": CANDIDATE}
-KEY = "a-key-of-the-application"
 OLD, NEW = "2023-06-01", "2026-10-21"
 STYLES = {"x-api-key": KEY, "authorization": f"Bearer {KEY}"}
 RIVERS: list[MessageParam] = [{"role": "user", "content": "Say something about rivers."}]

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
@@ -191,6 +191,19 @@ def deployed(
         yield gateway
     finally:
         gateway.stop()
+
+
+@contextmanager
+def two_replicas(config: Path, directory: Path, store_url: str) -> Iterator[list[Deployed]]:
+    """Run two gateways on one store until the block ends; everybody of migration `m` is on the candidate."""
+    with ExitStack() as stack:
+        made = [
+            stack.enter_context(deployed(config, directory / f"replica-{number}", store_url=store_url))
+            for number in range(2)
+        ]
+        made[0].act("m", "start", reason="test")
+        made[0].set_weight("m", 100)
+        yield made
 
 
 @dataclass

@@ -12,6 +12,7 @@ from tests.support.deploy import Deployed
 
 O45, O46 = "claude-opus-4-5-20251101", "claude-opus-4-6"
 HEADERS = {"x-api-key": "sk-test", "anthropic-version": "2023-06-01", "content-type": "application/json"}
+KEY = "a-key-of-the-application"
 numbers = count()
 """Makes names that nobody has had before."""
 
