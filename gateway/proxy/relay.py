@@ -111,7 +111,7 @@ async def _relay_events(
 ) -> None:
     headers = hop.to_client(sent.exchange.headers, length=None) + ours
     await send({"type": "http.response.start", "status": sent.exchange.status, "headers": headers})
-    out = _EventsOut(sent, send, keep)
+    out = _EventsOut(sent, send, keep, plane)
     try:
         chunk: bytes | None = sent.opening or None  # a stream that has been silent so far begins with a ping
         while chunk != b"":
@@ -134,8 +134,9 @@ async def _relay_events(
 class _EventsOut:
     """One stream on its way to the client: bytes out, a parsed copy on the side."""
 
-    def __init__(self, sent: Sent, send: Send, keep: Keep | None) -> None:
-        self._send, self._keep = send, keep
+    def __init__(self, sent: Sent, send: Send, keep: Keep | None, plane: Plane) -> None:
+        self._send, self._keep, self._plane = send, keep, plane
+        self._wrote_at = plane.clock.monotonic()
         self._scanner = SseScanner()
         self._reader = AnswerReader()
         plan = sent.rewrite.plan
@@ -146,6 +147,12 @@ class _EventsOut:
         return self._reader.answer
 
     async def take(self, chunk: bytes) -> None:
+        """Pass on what can go out of these bytes; a ping where so much is held that nothing went for long."""
+        await self._take(chunk)
+        if self._plane.clock.monotonic() - self._wrote_at >= self._plane.limits.ping_after_s:
+            await self.ping()
+
+    async def _take(self, chunk: bytes) -> None:
         events = self._scanner.feed(chunk)
         for event in events:
             self._reader.event(event.name, event.data)
@@ -177,6 +184,7 @@ class _EventsOut:
 
     async def _write(self, data: bytes) -> None:
         if data:
+            self._wrote_at = self._plane.clock.monotonic()
             await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
 

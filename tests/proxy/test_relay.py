@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from tests.support.plane import (
     END,
     ON_CONTROL,
     PING,
+    SPEC,
     START,
     STREAM_HEAD,
     TEXT,
@@ -110,6 +112,24 @@ async def test_a_ping_goes_out_after_silence_and_never_inside_an_event() -> None
         assert rest.startswith(TEXT)
         assert heard.body.replace(PING, b"") == WHOLE
         assert process.outcomes() == {"candidate candidate ok": 1}
+
+
+async def test_a_ping_goes_out_where_all_that_comes_is_held_back_for_long() -> None:
+    upstream, quiet = Paced(), Limits(ping_after_s=15)
+    thinks = event("content_block_start", index=0, content_block={"type": "thinking", "thinking": ""})
+    thought = event("content_block_delta", index=0, delta={"type": "thinking_delta", "thinking": "hm"})
+    hiding = replace(SPEC, candidate="claude-opus-5-5")
+    async with in_front_of(upstream, spec=hiding, limits=quiet) as process:
+        caller = process.call(body(stream=True))
+        upstream.say(START)
+        await caller.until(ending_with(START))
+        upstream.say(thinks, thought)
+        process.clock.advance(15)
+        upstream.say(thought)
+        await caller.until(ending_with(PING))
+        upstream.say(thought, event("content_block_stop", index=0), TEXT, END, b"")
+        heard = await caller.answer()
+        assert heard.body == START + PING + TEXT + END
 
 
 async def test_the_upstreams_own_pings_pass_and_none_is_added_while_it_speaks() -> None:
