@@ -3,7 +3,9 @@
 No binding breaks, and the prompt cache is worth what it is to an application that was written for the target.
 """
 
+import asyncio
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -19,14 +21,14 @@ REHEARSED = [(O45, O55), (S45, S55), (H45, H55), (O55, O45), (F52, O48), (O45, F
 KINDS: tuple[Thinks, ...] = ("asked", "unasked")
 
 
-@pytest.fixture(scope="module")
-def gateway(_upstream: Simulated, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
-    with every_way(_upstream, tmp_path_factory.mktemp("ten-turns")) as gateway:
-        yield gateway
+def hold(upstream: Simulated, directory: Path, ways: Sequence[Way]) -> None:
+    """Have all conversations through a gateway of their own, and compare."""
+    with every_way(upstream, directory, ways) as gateway:
+        asyncio.run(held(gateway, upstream, ways))
 
 
 async def held(gateway: Deployed, upstream: Simulated, ways: Sequence[Way]) -> None:
-    """Have all conversations, each with a key and so a cache of its own, and compare."""
+    """Have the conversations, each with a key and so a cache of its own."""
     before, wrong, told = refusals(upstream), list[str](), list[str]()
 
     async def talk(asked: tuple[Way, Thinks]) -> None:
@@ -70,17 +72,16 @@ def complaints(met: Met, direct: Met) -> Iterator[str]:
         yield f"proves nothing: {met}"
 
 
-@pytest.mark.timeout(180)
-async def test_ten_turns_break_no_binding_and_cost_what_they_cost_directly(
-    gateway: Deployed, upstream: Simulated
+def test_ten_turns_break_no_binding_and_cost_what_they_cost_directly(
+    upstream: Simulated, directory: Path
 ) -> None:
-    await held(gateway, upstream, REHEARSED)
+    hold(upstream, directory, REHEARSED)
 
 
 @pytest.mark.full
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("source", MODELS, ids=name)
-async def test_ten_turns_on_every_way_break_no_binding_and_cost_what_they_cost_directly(
-    gateway: Deployed, upstream: Simulated, source: Model
+def test_ten_turns_on_every_way_break_no_binding_and_cost_what_they_cost_directly(
+    upstream: Simulated, directory: Path, source: Model
 ) -> None:
-    await held(gateway, upstream, [way for way in EVERY_PAIR if way[0] is source])
+    hold(upstream, directory, [way for way in EVERY_PAIR if way[0] is source])

@@ -16,7 +16,7 @@ Pair = tuple[str, str]
 HEADERS = {"x-api-key": "sk-test", "anthropic-version": "2023-06-01", "x-gateway-unit": "tester"}
 BY_CONTROL = {"x_gateway_force_arm": "control", "x_gateway_token": "e2e-operator-token"}
 """Headers of `Line.through` that have control answer whatever the weight is."""
-MESSAGES, COUNT = "/v1/messages", "/v1/messages/count_tokens"
+MESSAGES = "/v1/messages"
 
 # A requested id belongs to one migration, so every candidate of Opus 4.5 needs a gateway of its own.
 MOVES: dict[str, list[Pair]] = {
