@@ -36,13 +36,6 @@ class _Part(msgspec.Struct, frozen=True):
     id: str | None = None
     name: str | None = None
 
-    @property
-    def known(self) -> bool:
-        """Nothing else of the block counts."""
-        if self.type == "text":
-            return self.text is not None
-        return self.type in THINKING_BLOCKS or (self.type in _CALLS and self.id is not None)
-
 
 # Made once: a decoder costs more than most of what it reads here.
 _PART = msgspec.json.Decoder(_Part)
@@ -94,20 +87,34 @@ def echo(content: Raw | Sequence[Raw]) -> bytes:
     if not isinstance(content, Raw):
         content = encode(content)
     if _head(content) == _QUOTE:
-        return _recognised([_Part("text", read(content, str))], ())
+        return _recognised([read(content, str) or ""], [], [])
+    texts: list[str] = []
+    calls: list[list[str | None]] = []
     parts = _read(_PARTS, content)
-    if parts is not None and all(part.known for part in parts):
-        return _recognised(parts, ())
-    raws = _read(_RAWS, content) or []
-    pairs = [(_read(_PART, raw), raw) for raw in raws]
-    known = [part for part, _ in pairs if part is not None and part.known]
-    return _recognised(known, [_plain(raw) for part, raw in pairs if part is None or not part.known])
+    if parts is not None and all(_take(part, texts, calls) for part in parts):
+        return _recognised(texts, calls, [])
+    texts, calls, others = [], [], []
+    for raw in _read(_RAWS, content) or []:
+        part = _read(_PART, raw)
+        if part is None or not _take(part, texts, calls):
+            others.append(_plain(raw))
+    return _recognised(texts, calls, others)
 
 
-def _recognised(parts: Sequence["_Part"], others: Sequence[Any]) -> bytes:
-    said = "".join([part.text for part in parts if part.type == "text" and part.text is not None])
-    calls = [[part.type, part.id, part.name] for part in parts if part.type in _CALLS]
-    text = said.encode("utf-8", "surrogatepass").translate(None, _BLANK)
+def _take(part: "_Part", texts: list[str], calls: list[list[str | None]]) -> bool:
+    """Add what a block is recognised by; False where that is more than is known of it here."""
+    kind = part.type
+    if kind == "text" and part.text is not None:
+        texts.append(part.text)
+    elif kind in _CALLS and part.id is not None:
+        calls.append([kind, part.id, part.name])
+    else:
+        return kind in THINKING_BLOCKS
+    return True
+
+
+def _recognised(texts: Sequence[str], calls: Sequence[Sequence[str | None]], others: Sequence[Any]) -> bytes:
+    text = "".join(texts).encode("utf-8", "surrogatepass").translate(None, _BLANK)
     if not calls and not others:
         return text + b"\0[[],[]]"
     return text + b"\0" + msgspec.json.encode([calls, others], order="deterministic")
@@ -176,7 +183,7 @@ def _add_block(block: Fields, pieces: list[bytes | Raw]) -> None:
     if len(block) == 2 and "text" in block and "type" in block:
         pieces += (b"t", block["text"])
         return
-    names = sorted([name for name, value in block.items() if name != "cache_control" and value != _NULL])
+    names = sorted([name for name, value in block.items() if value != _NULL and name != "cache_control"])
     if names == ["text", "type"]:
         pieces += (b"t", block["text"])
         return
@@ -190,8 +197,29 @@ def _add_block(block: Fields, pieces: list[bytes | Raw]) -> None:
     pieces.append(b"}")
 
 
-def _name(name: str) -> bytes:
+def _spelled(name: str) -> bytes:
     return b"." + name.encode("utf-8", "surrogatepass").replace(b"\0", b"\0.")
+
+
+_USUAL = {
+    name: _spelled(name)
+    for name in (
+        "user",
+        "system",
+        "type",
+        "text",
+        "source",
+        "content",
+        "tool_use_id",
+        "is_error",
+        "id",
+        "name",
+    )
+}
+
+
+def _name(name: str) -> bytes:
+    return _USUAL.get(name) or _spelled(name)
 
 
 def _read(decoder: "msgspec.json.Decoder[T]", raw: Raw) -> T | None:

@@ -26,8 +26,9 @@ from gateway.core.types import Change, RewriteClass
 
 Rewording = Callable[[Sequence[Raw]], list[Raw]]
 
+LARGE = 32_000
 FEW = 16
-"""Of so many messages at the end each is found by itself; of more, all are read."""
+"""Of so many messages at the end of a large conversation each is found by itself; else all are read."""
 
 _Known = tuple[Raw, Turn | None]
 _Before = tuple[Raw, tuple[Turn, ...]]
@@ -123,7 +124,8 @@ class Draft(Struct, frozen=True):
             return None
         messages, turns = self.fields.get("messages", Raw(b"null")), self.envelope.turns
         first = self._first(edits)
-        last = replay.split(messages, turns, first) if 0 < len(turns) - first <= FEW and first else None
+        few = len(memoryview(messages)) > LARGE and first and 0 < len(turns) - first <= FEW
+        last = replay.split(messages, turns, first) if few else None
         before, raws = last or (None, read(messages, list[Raw]))
         if raws is None:
             return None

@@ -89,6 +89,16 @@ class Headers:
 
 BARE = Headers()
 
+_READ_FROM: Mapping[str, tuple[str, ...]] = {
+    "turns": ("messages",),
+    "roles": ("messages",),
+    "prefill": ("messages", "fallback_credit_token"),
+    "max_tokens": ("max_tokens",),
+    "stream": ("stream",),
+    "pictures": (),
+}
+"""The fields that a part is read from; pictures stay what they are whatever is written."""
+
 
 @dataclass(frozen=True, eq=False)
 class Envelope:
@@ -163,22 +173,19 @@ class Envelope:
         messages: Sequence[tuple[Raw, Turn | None]] | None = None,
         before: tuple[Raw, tuple[Turn, ...]] | None = None,
     ) -> "Envelope":
-        """Return the request with other fields, and with other messages where they are given; behind those
-        that `before` holds in one piece, if any.
+        """Return the request with other fields, and other messages where given; `before` holds those in front
+        of them, in one piece.
         """
-        pieces = None if messages is None else [raw for raw, _ in messages]
-        if before and pieces is not None:
-            pieces.insert(0, before[0])
+        pieces = None if messages is None else [*(before or ())[:1], *(raw for raw, _ in messages)]
         body, fields = _composed(fields, pieces)
         changed = Envelope(body, fields, read(fields.get("model"), str) or "")
         if messages is not None:
-            turns = tuple(turn for _, turn in messages if turn is not None)
+            turns = tuple([turn for _, turn in messages if turn is not None])
             known = len(turns) == len(messages)
             vars(changed)["turns"] = ((before[1] if before else ()) + turns) if known else ()
-        elif "turns" in vars(self):
-            vars(changed)["turns"] = self.turns
-        if "pictures" in vars(self):
-            vars(changed)["pictures"] = self.pictures
+        for part, names in _READ_FROM.items():
+            if part in vars(self) and all(fields.get(name) is self.fields.get(name) for name in names):
+                vars(changed)[part] = vars(self)[part]
         return changed
 
     @cached_property

@@ -197,9 +197,11 @@ def apply(messages: Sequence[Raw], edits: Iterable[Edit], *, first: int = 0) -> 
     result = [edit.message for edit in by_place.get(-1, ()) if isinstance(edit, After)]
     for place, message in enumerate(messages, first):
         here = by_place.get(place)
-        result.append(_edited(message, here) if here else message)
-        if here:
-            result += [edit.message for edit in here if isinstance(edit, After)]
+        if here is None:
+            result.append(message)
+            continue
+        result.append(_edited(message, here))
+        result += [edit.message for edit in here if isinstance(edit, After)]
     return result
 
 
@@ -214,11 +216,8 @@ def without_lost(messages: Sequence[Raw], past: Replay) -> list[Raw]:
 
 # --- the last messages alone ------------------------------------------------------------------------------
 
-_SPACE = rb"[ \t\r\n]*"
-_LIST_END = re.compile(_SPACE + rb"\]\Z")
-_OBJECT_END = re.compile(_SPACE + rb"\}\Z")
-_COMMA = re.compile(_SPACE + rb"," + _SPACE + rb"\Z")
-_CONTENT_NEXT = re.compile(rb'\{\s*"role"\s*:\s*"[a-z]+"\s*,\s*"content"\s*:\s*\Z')
+_SPACE = b" \t\r\n"
+_CONTENT_NEXT = re.compile(rb'\{\s*"role"\s*:\s*"[a-z]+"\s*,\s*"content"\s*:\s*')
 _NEAR = 96
 _CHUNK = 1 << 16
 
@@ -232,26 +231,33 @@ def split(messages: Raw, turns: Sequence[Turn], at: int) -> tuple[Raw, list[Raw]
     were entered, and braces match.
     """
     view, found = memoryview(messages), list[Raw]()
-    end = _before(_LIST_END, view, len(view))
+    end = _before(b"]", view, len(view))
     for turn in reversed(turns[at:]):
         content = memoryview(turn.content)
-        behind = _before(_OBJECT_END, view, end)
+        behind = _before(b"}", view, end)
         start = behind - len(content)
         if start < 0 or content[0] not in b'"[' or not _same(view[start:behind], content):
             return None
-        first = _before(_CONTENT_NEXT, view, start)
+        first = _opened(view, start)
         if first < 0:
             return None
         found.append(Raw(view[first:end]))
-        end = _before(_COMMA, view, first)
+        end = _before(b",", view, first)
     return None if end < 0 else (Raw(view[1:end]), found[::-1])
 
 
-def _before(pattern: re.Pattern[bytes], view: memoryview, end: int) -> int:
-    """Return where that begins which ends at `end`; negative where it is something else."""
+def _before(mark: bytes, view: memoryview, end: int) -> int:
+    """Return where the value in front of a mark ends, space aside; negative where the mark is not there."""
     start = max(0, end - _NEAR)
-    match = pattern.search(bytes(view[start:end])) if end > 0 else None
-    return start + match.start() if match else -1
+    near = bytes(view[start : max(0, end)]).rstrip(_SPACE)
+    return start + len(near[:-1].rstrip(_SPACE)) if near[-1:] == mark else -1
+
+
+def _opened(view: memoryview, end: int) -> int:
+    """Return where a message begins whose content begins at `end`; negative where that is not to be told."""
+    near = bytes(view[max(0, end - _NEAR) : end])
+    brace = max(0, near.rfind(b"{"))
+    return end - len(near) + brace if _CONTENT_NEXT.fullmatch(near, brace) else -1
 
 
 def _same(some: memoryview, others: memoryview) -> bool:
@@ -269,24 +275,32 @@ def _place(edit: Edit) -> int:
     return edit.place
 
 
+_BESIDE = (After, Strict)
+"""Edits that leave the message at their place as it is."""
+
+
 def _edited(message: Raw, edits: Sequence[Edit]) -> Raw:
-    turn = read(message, Fields)
-    if turn is None or all(isinstance(edit, After | Strict) for edit in edits):
+    inside = [edit for edit in edits if not isinstance(edit, _BESIDE)]
+    turn = read(message, Fields) if inside else None
+    if turn is None:
         return message
-    content = turn.get("content")
-    blocks = raw_blocks(content)
-    replacing = next((edit.content for edit in edits if isinstance(edit, Replace)), None)
-    if replacing is not None:
-        blocks = _marked_like(raw_blocks(replacing) or [], blocks or ())
+    blocks = raw_blocks(turn.get("content"))
+    replacing = [edit.content for edit in inside if isinstance(edit, Replace)]
+    if replacing:
+        blocks = _marked_like(raw_blocks(replacing[0]) or [], blocks or ())
     if blocks is None:
         return message
-    calls = {edit.call for edit in edits if isinstance(edit, Results)}
+    calls = {edit.call for edit in inside if isinstance(edit, Results)}
     if calls:
         blocks = [said for raw in blocks for said in _result_as_text(raw, calls)]
-    for edit in sorted((edit for edit in edits if isinstance(edit, Insert)), key=lambda edit: edit.at):
+    for edit in sorted([edit for edit in inside if isinstance(edit, Insert)], key=_at):
         blocks.insert(edit.at, edit.block)
-    blocks += [edit.block for edit in edits if isinstance(edit, Append)]
-    return encode(turn | {"content": encode(blocks)})
+    blocks += [edit.block for edit in inside if isinstance(edit, Append)]
+    return encode(turn | {"content": blocks})
+
+
+def _at(edit: Insert) -> int:
+    return edit.at
 
 
 def _marked_like(blocks: list[Raw], shown: Sequence[Raw]) -> list[Raw]:

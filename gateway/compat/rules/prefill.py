@@ -210,5 +210,5 @@ def tell(envelope: Envelope, words: str, *, upto: int | None = None) -> Edit | N
 
 def violations(envelope: Envelope, model: Model) -> Iterator[Change]:
     """Name what `model` would reject."""
-    if envelope.prefill is not None and not model.prefill:
+    if not model.prefill and envelope.prefill is not None:
         yield Change("prefill", RewriteClass.unservable, f"{model.id} takes no prefill")
