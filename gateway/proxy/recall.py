@@ -118,8 +118,9 @@ def leaves_notes(source: Model, target: Model, policy: CompatPolicy) -> bool:
     """Tell whether anything can have to be repeated in conversations that are moved between two models."""
     if target.id in (source.id, *source.aliases):
         return False
+    hides = "disabled" not in target.thinking.types or "unthinking_calls" in source.features
     return bool(
-        (policy.unasked_thinking == "hide" and "disabled" not in target.thinking.types)
+        (policy.unasked_thinking == "hide" and hides)
         or (policy.prefill == "emulate" and source.prefill and not target.prefill)
         or (policy.forced_tool == "emulate" and never_forces(target) and not never_forces(source))
         or policy.progress_notes == "text"

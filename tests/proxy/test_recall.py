@@ -26,7 +26,7 @@ from tests.support.plane import (
 from tests.support.scripted import Request
 from tests.support.thinker import AGEING, O55, Json, Talk, Thinker, another_replica, thoughts
 
-O48 = "claude-opus-4-8"
+O48, O5, H55 = "claude-opus-4-8", "claude-opus-5", "claude-haiku-5-5"
 
 
 @pytest.fixture
@@ -253,6 +253,8 @@ async def test_models_that_can_leave_nothing_cost_no_question(thinker: Thinker) 
         (O46, O48, CompatPolicy(), False),
         (O46, O48, CompatPolicy(progress_notes="text"), True),
         (O55, O45, CompatPolicy(), False),
+        (H55, O5, CompatPolicy(), True),
+        (H55, O5, CompatPolicy(unasked_thinking="show"), False),
     ],
 )
 def test_what_can_leave_notes_is_known_without_looking_at_a_request(
