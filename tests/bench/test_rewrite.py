@@ -1,23 +1,38 @@
-"""What the benchmark prints, and a generous limit on what it measures."""
+"""What the benchmark prints, and a limit on what it measures."""
 
 import json
 from dataclasses import replace
 
 import pytest
 
-from bench.cases import SIZES, Case, cases
+from bench.cases import SIZES, cases
 from bench.rewrite import Row, main, measure, peak, table
 
 ROW = Row("2 KB", "fields", 2000, 1.0, 2.0, ratio=2.0, low=1.9, high=2.1, to_loads=0.5, memory=2.4)
-MAX_MS_OF_A_SMALL_BODY = 2.0
-MAX_RATIO = {
-    "own model": 6,
-    "fields": 6.6,
-    "prompt variant": 6.8,
-    "begun answer": 9.8,
-    "repeated notes": 26,
+MAX_RATIO: dict[str, dict[str, float]] = {
+    "2 KB": {
+        "own model": 28,
+        "fields": 120,
+        "prompt variant": 127,
+        "begun answer": 193,
+        "repeated notes": 224,
+    },
+    "200 KB": {
+        "own model": 4.2,
+        "fields": 6.3,
+        "prompt variant": 6.6,
+        "begun answer": 8,
+        "repeated notes": 28,
+    },
+    "5 MB": {
+        "own model": 4.1,
+        "fields": 4.4,
+        "prompt variant": 4.5,
+        "begun answer": 4.5,
+        "repeated notes": 17,
+    },
 }
-"""Twice what docs/performance.md has for 5 MB."""
+"""One and a half times what docs/performance.md has."""
 MAX_MEMORY = 3.0
 
 
@@ -57,14 +72,9 @@ def test_the_numbers_are_printed_as_json(capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("case", cases(SIZES["5 MB"]), ids=lambda case: case.name)
-def test_rewriting_a_large_body_costs_little_more_than_reading_it(case: Case) -> None:
-    row = measure("5 MB", case, rounds=9)
-    assert row.low <= MAX_RATIO[case.name]
-    assert row.memory <= MAX_MEMORY
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("case", cases(SIZES["2 KB"]), ids=lambda case: case.name)
-def test_rewriting_a_small_body_takes_no_time_that_anybody_notices(case: Case) -> None:
-    assert measure("2 KB", case, rounds=9).rewrite_us < MAX_MS_OF_A_SMALL_BODY * 1000
+@pytest.mark.parametrize("name", MAX_RATIO["5 MB"])
+@pytest.mark.parametrize("size", SIZES)
+def test_rewriting_costs_what_the_docs_say(size: str, name: str) -> None:
+    row = measure(size, next(case for case in cases(SIZES[size]) if case.name == name), rounds=9)
+    assert row.low <= MAX_RATIO[size][name]
+    assert size == "2 KB" or row.memory <= MAX_MEMORY
