@@ -29,7 +29,7 @@ from gateway.compat.address import Address, addresses, answer_digests
 from gateway.compat.answer.kept import Kept, note_of
 from gateway.compat.catalog import Model
 from gateway.compat.envelope import THINKING_BLOCKS, Envelope, blocks_of, present
-from gateway.compat.replay import FOREIGN, NOTHING, UNBOUND, Note, Replay
+from gateway.compat.replay import FOREIGN, NOTHING, UNBOUND, Insert, Note, Replay
 from gateway.compat.request import Rewrite
 from gateway.compat.rules.thinking import wish
 from gateway.compat.rules.tools import never_forces
@@ -67,12 +67,13 @@ async def recollect(call: Call, resolved: Resolved, plane: Plane) -> Replay:
     shelf = _Shelf(plane.notebook, governed.name, resolved.unit_key)
     found = await _read([answer.digest for answer in answers], expected, shelf)
     read = {digest: replay.unpack(data) for digest, data in found.notes.items()}
-    notes = {digest: note for digest, note in read.items() if note is not None}
+    readable = {digest: note for digest, note in read.items() if note is not None}
+    notes = _own(readable, call.envelope, [each for each in answers if each.digest not in hidden])
     if target.checks_prefix == "never":
         return replace(replay.recollect(answers, notes), broken_at=None)
     if resolved.assignment.pins and not pinned and not call.counting:
         await shelf.write(hidden - notes.keys() - found.unknown, replay.pack(FOREIGN), wait_s=0)
-    return replay.recollect(answers, notes, found.unknown | (read.keys() - notes.keys()), expected)
+    return replay.recollect(answers, notes, found.unknown | (read.keys() - readable.keys()), expected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +189,18 @@ def _hides(call: Call, source: Model, target: Model, policy: CompatPolicy) -> bo
     return "between_tools" not in types or (
         policy.progress_notes == "pass" and present(call.envelope.fields.get("tools"))
     )
+
+
+def _own(notes: dict[str, Note], envelope: Envelope, answers: Sequence[Address]) -> dict[str, Note]:
+    """Return the notes without those of other answers in the same words: where one of `answers` shows its
+    thinking, none was hidden.
+    """
+    hiding = {
+        digest for digest, note in notes.items() if any(isinstance(edit, Insert) for edit in note.edits)
+    }
+    asked = [answer for answer in answers if answer.digest in hiding]
+    others = {answer.digest for answer in asked} - _expected(envelope, asked)
+    return {digest: note for digest, note in notes.items() if digest not in others}
 
 
 def _expected(envelope: Envelope, answers: Sequence[Address]) -> set[str]:

@@ -80,6 +80,16 @@ async def test_what_is_sent_for_a_turn_goes_on_from_what_was_sent_for_the_one_be
         assert after.startswith(before.rpartition(b'}],"')[0])
 
 
+async def test_an_answer_that_shows_its_thinking_is_not_given_that_of_another_in_the_same_words(
+    process: Process, thinker: Thinker
+) -> None:
+    talk = Talk(process, thinker)
+    await talk.say()
+    talk.turns[1]["content"].insert(0, {"type": "thinking", "thinking": "Mine", "signature": "own=="})
+    talk.fields = {"thinking": {"type": "enabled", "budget_tokens": 2000}, "max_tokens": 4000}
+    assert thoughts(await talk.say()) == ["own=="]
+
+
 async def test_another_replica_finds_it_in_the_store(process: Process, thinker: Thinker) -> None:
     talk = Talk(process, thinker)
     for turn in range(4):
