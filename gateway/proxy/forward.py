@@ -93,7 +93,6 @@ def adapt(
     """Say the caller's request to the model of `arm`; what no migration governs stays as it is."""
     if governed is None:
         return Rewrite(call.body)
-    target = replace(governed.model(arm), id=governed.model_id(arm))
     context = Context(
         betas=hop.betas(call.headers),
         version=hop.get(call.headers, b"anthropic-version"),
@@ -104,7 +103,7 @@ def adapt(
         insists=insists,
     )
     policy = governed.spec.compat.for_task(call.task)
-    return keeping(rewrite(call.envelope, governed.control, target, policy, context))
+    return keeping(rewrite(call.envelope, governed.control, governed.as_sent[arm], policy, context))
 
 
 async def forward(call: Call, resolved: Resolved, rewritten: Rewrite, plane: Plane) -> Sent:

@@ -30,6 +30,8 @@ class Governed:
     lists: Lists
     control: Model
     candidate: Model
+    as_sent: Mapping[Arm, Model]
+    """The same two, each by the id that is sent for it."""
     rescues: bool
     """Control may answer where the candidate fails."""
     prompts: tuple[PromptVariant, ...] = ()
@@ -111,7 +113,11 @@ def _compile(
     ):  # a run's copy may name a model that the catalogue has since lost
         return None
     lists = state.lists if state.lists is not None else spec.lists
-    return Governed(spec, state, lists, control, candidate, rescues=not _retired(control, today))
+    as_sent = {
+        Arm.control: replace(control, id=spec.control),
+        Arm.candidate: replace(candidate, id=spec.candidate),
+    }
+    return Governed(spec, state, lists, control, candidate, as_sent, rescues=not _retired(control, today))
 
 
 def _retired(model: Model, today: date) -> bool:

@@ -44,6 +44,14 @@ def test_a_run_goes_by_its_own_copy_and_a_draft_by_the_file(phase: Phase) -> Non
     assert governed.model_id(Arm.candidate) == expected.candidate
 
 
+def test_a_model_is_asked_for_by_the_id_that_is_configured_and_all_else_is_its_row() -> None:
+    governed = table(replace(SPEC, control="claude-opus-4-5")).find(O45)
+    assert governed is not None
+    assert governed.as_sent[Arm.control] == replace(governed.control, id="claude-opus-4-5")
+    assert governed.as_sent[Arm.candidate] == governed.candidate
+    assert governed.control.id == O45
+
+
 @pytest.mark.parametrize(
     ("phase", "governs"),
     [
