@@ -99,6 +99,17 @@ def test_what_the_rules_leave_for_the_target_to_reject_is_named_unless_the_sourc
     assert rewrite(envelope, O47, O47, KEEP).violations == ()
 
 
+def test_what_is_left_of_the_rules_between_two_rows_is_not_taken_for_that_of_others_which_come_and_go() -> (
+    None
+):
+    search = [{"type": "web_search_20260318", "name": "web_search"}]
+    envelope = asked(O47, tools=search)
+    for number in range(1500):
+        rejected = frozenset({"web_search_20260318"} if number % 3 == 0 else ())
+        done = rewrite(envelope, O47, replace(O48, rejects_tools=rejected), KEEP)
+        assert listed(done) == ["tool_version=E"] * len(rejected)
+
+
 def test_a_request_is_judged_as_it_goes_out() -> None:
     prefilled = asked(O45, messages=[HELLO, {"role": "assistant", "content": "{"}])
     done = rewrite(prefilled, O45, O55, KEEP)
