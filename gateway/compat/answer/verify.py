@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Raw
 
 from gateway.compat.answer.plan import AnswerPlan
-from gateway.compat.answer.shape import CALLS, OWN_ENDS, is_object, text_of
+from gateway.compat.answer.shape import CALLS, OWN_ENDS, is_object, kind_of, text_of
 from gateway.compat.envelope import Block, Fields, read
 from gateway.core.sse import SseEvent
 
@@ -36,7 +36,7 @@ def verdict(body: bytes, plan: AnswerPlan) -> Verdict:
         return "called"
     for raw in content:
         found = _judge(plan, raw)
-        if found == "called" and plan.forced.wrapped and not is_object(text_of(raw)):
+        if found == "called" and kind_of(raw) not in CALLS and not is_object(text_of(raw)):
             return _at_end(message.get("stop_reason"))
         if found != "open":
             return found

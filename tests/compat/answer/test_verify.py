@@ -42,6 +42,7 @@ ANSWERS: list[tuple[AnswerPlan, list[Json], str, Verdict]] = [
     (WRAPPED, [text('{"at": 1}')], "end_turn", "called"),
     (WRAPPED, [text(' \n{"at": 1}')], "end_turn", "called"),
     (WRAPPED, [text('{"at')], "max_tokens", "called"),
+    (WRAPPED, [call("look")], "tool_use", "called"),
     (WRAPPED, [text("I cannot.")], "end_turn", "missing"),
     (WRAPPED, [], "end_turn", "missing"),
     (WRAPPED, [], "refusal", "called"),
