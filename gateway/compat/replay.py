@@ -14,6 +14,7 @@ there: everything behind that answer is repeated again.
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -163,13 +164,13 @@ class _Trail:
         if note.earlier is None:
             return
         since = place if note.since is None else note.since
-        below = [each for each in self._notes if each[0] < since]
-        if (len(below), _mark(below)) != (note.earlier, note.upon):
+        below = bisect_left(self._notes, since, key=_place_of)
+        if below != note.earlier or _mark(self._notes[max(below - 1, 0) : below]) != note.upon:
             self.lose(self._notes[-1][0] + 1 if self._notes else 0)
             return
         if note.since is not None:
             self._left_out = [each for each in self._left_out if each[0] < since] + [(since, place)]
-        self._notes = [*below, (place, note)]
+        self._notes[below:] = [(place, note)]
         self._broken_at = None
 
     def lose(self, place: int) -> None:
@@ -182,6 +183,10 @@ class _Trail:
         return Replay(
             edits, len(self._notes), self._broken_at, tuple(self._left_out), mark=_mark(self._notes)
         )
+
+
+def _place_of(noted: tuple[int, Note]) -> int:
+    return noted[0]
 
 
 def _mark(notes: Sequence[tuple[int, Note]]) -> str:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from time import process_time
 from typing import Any
 
 import pytest
@@ -297,6 +298,17 @@ def test_whatever_is_lost_thinking_is_left_out_from_there_on_and_never_in_the_mi
     assert (past.broken_at is None) == (not lost & set(range(6)))
     assert past.broken_at is None or 2 * first - 1 < past.broken_at <= 2 * first + 1
     assert past.left_out == ()
+
+
+def test_a_long_conversation_is_put_together_in_one_pass() -> None:
+    notes, upon = dict[str, Note](), ""
+    for number in range(30_000):
+        notes[str(number)] = Note((line(number),), number, None, upon)
+        upon = notes[str(number)].mark
+    answers = [Address(2 * number + 1, str(number)) for number in range(30_000)]
+    started = process_time()
+    assert recollect(answers, notes).notes == 30_000
+    assert process_time() - started < 2  # what grows with the square of it takes several times as long
 
 
 def test_what_the_model_did_not_take_any_more_stays_away_and_nothing_before_it_is_repeated() -> None:
