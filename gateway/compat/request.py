@@ -32,7 +32,7 @@ from gateway.compat.answer.plan import PLAIN, AnswerPlan
 from gateway.compat.catalog import Model
 from gateway.compat.draft import Draft
 from gateway.compat.envelope import BARE, Envelope, Headers, parse
-from gateway.compat.prompts import PromptVariant
+from gateway.compat.prompts import PromptVariant, number_of
 from gateway.compat.replay import NOTHING, Edit, Replay
 from gateway.compat.rules import (
     effort,
@@ -275,7 +275,7 @@ def rewrite(
 
 def in_force(ruleset: str) -> tuple[Rule, ...]:
     """Return the rules of a ruleset, whose number may be followed by the variant of a prompt."""
-    number = int(ruleset.partition(";")[0])
+    number = number_of(ruleset)
     return tuple(rule for rule in RULES if int(rule.since) <= number)
 
 
