@@ -144,10 +144,12 @@ class World:
             "GATEWAY_LOG_LEVEL": "warning",
         }
         with self._log(name).open("wb") as log:
+            # A group of its own: Ctrl-C is for the demo, which ends its servers in order.
             server = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "gateway.cli.main", *command,
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=log,
                 cwd=self._folder, env={key: value for key, value in environment.items() if value},
+                process_group=0,
             )  # fmt: skip
         self._servers.append(server)
         with contextlib.suppress(TimeoutError):
