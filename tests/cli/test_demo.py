@@ -49,8 +49,10 @@ def children(pid: int) -> list[int]:
 
 
 def start(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
+    # What is started in the background of a script is born deaf to SIGINT, and so is what it starts.
+    heeding = ("env", "--default-signal=INT")
     return subprocess.Popen(
-        [sys.executable, "-m", "gateway.cli.main", "demo", *arguments],
+        [*heeding, sys.executable, "-m", "gateway.cli.main", "demo", *arguments],
         cwd=ROOT, env={**os.environ, "TMPDIR": str(tmp_path)}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
