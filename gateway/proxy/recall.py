@@ -28,7 +28,7 @@ from gateway.compat import replay
 from gateway.compat.address import Address, addresses, answer_digests
 from gateway.compat.answer.kept import Kept, note_of
 from gateway.compat.catalog import Model
-from gateway.compat.envelope import THINKING_BLOCKS, Envelope, blocks_of, present
+from gateway.compat.envelope import THINKING_BLOCKS, Envelope, Turn, blocks_of, present
 from gateway.compat.replay import FOREIGN, NOTHING, UNBOUND, Insert, Note, Replay
 from gateway.compat.request import Rewrite
 from gateway.compat.rules.thinking import wish
@@ -166,12 +166,13 @@ def unbinds(call: Call, candidate: Model, cause: FallbackCause | None) -> bool:
 
 def _may_break(envelope: Envelope, target: Model) -> bool:
     """Tell whether the application brings thinking that the target holds to the conversation before it."""
-    return target.checks_prefix != "never" and b'thinking"' in envelope.body and _shows_thinking(envelope)
+    if target.checks_prefix == "never" or b'thinking"' not in envelope.body:
+        return False
+    return any(_shows_thinking(turn) for turn in envelope.turns if turn.role == "assistant")
 
 
-def _shows_thinking(envelope: Envelope) -> bool:
-    turns = (turn for turn in envelope.turns if turn.role == "assistant")
-    return any(block.type in THINKING_BLOCKS for turn in turns for block in blocks_of(turn.content) or ())
+def _shows_thinking(turn: Turn) -> bool:
+    return any(block.type in THINKING_BLOCKS for block in blocks_of(turn.content) or ())
 
 
 async def _write(call: Call, resolved: Resolved, digests: Sequence[str], noted: Note, plane: Plane) -> None:
@@ -205,10 +206,4 @@ def _own(notes: dict[str, Note], envelope: Envelope, answers: Sequence[Address])
 
 def _expected(envelope: Envelope, answers: Sequence[Address]) -> set[str]:
     """Return the digests of answers that show no thinking: theirs was hidden."""
-    return {
-        answer.digest
-        for answer in answers
-        if not any(
-            block.type in THINKING_BLOCKS for block in blocks_of(envelope.turns[answer.place].content) or ()
-        )
-    }
+    return {answer.digest for answer in answers if not _shows_thinking(envelope.turns[answer.place])}

@@ -47,7 +47,7 @@ class Governed:
 
     def model_id(self, arm: Arm) -> str:
         """Return the id that is sent for an arm: as configured."""
-        return self.spec.control if arm is Arm.control else self.spec.candidate
+        return self.as_sent[arm].id
 
     def varies(self, arm: Arm) -> bool:
         """Tell whether what is said to an arm's model depends on the ruleset of the conversation."""

@@ -11,7 +11,7 @@ A `Caller` is a request that is still on its way: what has been heard so far, an
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -353,12 +353,17 @@ def streaming(*events: bytes, cut: bool = False) -> Script:
 
     async def script(_: Request, writer: asyncio.StreamWriter) -> None:
         writer.write(STREAM_HEAD)
-        for each in events:
-            writer.write(chunk(each))
-            await writer.drain()
-        if cut:
-            writer.close()
-        else:
-            writer.write(chunk(b""))
+        await send_chunks(writer, events, cut=cut)
 
     return script
+
+
+async def send_chunks(writer: asyncio.StreamWriter, pieces: Iterable[bytes], *, cut: bool) -> None:
+    """Write the pieces as chunks, and their end; `cut` closes the connection in its place."""
+    for piece in pieces:
+        writer.write(chunk(piece))
+        await writer.drain()
+    if cut:
+        writer.close()
+    else:
+        writer.write(chunk(b""))

@@ -14,7 +14,7 @@ from gateway.compat.batch import Group, Register
 from gateway.proxy.batches.told import LINE_BYTES, Results
 from tests.support.batches import BATCH_ID, BATCHES, batch_of, create, item, result, text_of, told
 from tests.support.eventually import eventually
-from tests.support.plane import ON_CANDIDATE, Heard, Process, chunk, error, in_front_of, ours
+from tests.support.plane import ON_CANDIDATE, Heard, Process, error, in_front_of, ours, send_chunks
 from tests.support.scripted import Request, answer, replying
 
 RESULTS = f"{BATCHES}/{BATCH_ID}/results"
@@ -109,13 +109,7 @@ def serving(pieces: Sequence[bytes], *, cut: bool = False, head: bytes = b"") ->
             writer.write(answer(told()))
             return
         writer.write(b"HTTP/1.1 200 OK\r\n%btransfer-encoding: chunked\r\n\r\n" % head)
-        for piece in pieces:
-            writer.write(chunk(piece))
-            await writer.drain()
-        if cut:
-            writer.close()
-        else:
-            writer.write(chunk(b""))
+        await send_chunks(writer, pieces, cut=cut)
 
     return script
 
