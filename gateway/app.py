@@ -24,12 +24,14 @@ from typing import Any
 from gateway.config import Config, files, load
 from gateway.control.api import build_admin
 from gateway.control.auth import Gatekeeper, Role, Token, local_token
+from gateway.control.autopilot.controller import Controller
+from gateway.control.autopilot.flusher import CountsFlusher
+from gateway.control.autopilot.local import LocalBreaker
 from gateway.control.catalogue import CatalogueCheck
-from gateway.control.loop import Controller, CountsFlusher, LocalBreaker, run_every
 from gateway.control.reader import Reader
 from gateway.control.service import ControlService
 from gateway.control.vendor import list_models
-from gateway.core.gates import Window
+from gateway.core.gates.window import Window
 from gateway.core.spec import MigrationSpec
 from gateway.core.types import Arm
 from gateway.drain import Drain
@@ -46,7 +48,7 @@ from gateway.store.ledger import Ledger
 from gateway.store.notebook import Notebook
 from gateway.store.replica import Replica
 from gateway.store.snapshot import Snapshot
-from gateway.tasks import Clock, SystemClock, Tasks
+from gateway.tasks import Clock, SystemClock, Tasks, run_every
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

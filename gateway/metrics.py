@@ -16,7 +16,8 @@ from gateway import __version__
 from gateway.compat.drift import FIELDS, Drift
 from gateway.compat.request import GUARDS
 from gateway.compat.request import RULES as REWRITES
-from gateway.core.gates import JUDGED, Verdict
+from gateway.core.gates.verdict import Verdict
+from gateway.core.gates.window import JUDGED
 from gateway.core.rollout import served_percent
 from gateway.core.spec import Gates
 from gateway.core.types import (

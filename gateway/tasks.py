@@ -12,7 +12,7 @@ hand.
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
 logger = logging.getLogger(__name__)
@@ -96,3 +96,18 @@ async def _cancel(tasks: set[asyncio.Task[Any]], grace_s: float) -> None:
 def _log_failure(task: asyncio.Task[Any]) -> None:
     if not task.cancelled() and (error := task.exception()):
         logger.error("background task failed", extra={"task": task.get_name()}, exc_info=error)
+
+
+async def run_every(
+    interval_s: float,
+    tick: Callable[[], Awaitable[None]],
+    *,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> None:
+    """Tick for ever. One that fails is logged, and the next one comes."""
+    while True:
+        try:
+            await tick()
+        except Exception:
+            logger.exception("a tick failed")
+        await sleep(interval_s)

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import gateway.compat
 from gateway.compat.drift import Drift
-from gateway.core.gates import Verdict
+from gateway.core.gates.verdict import Verdict
 from gateway.core.spec import BreakerRule, Gates, Holdback, MigrationSpec, Stage
 from gateway.core.types import (
     Arm,

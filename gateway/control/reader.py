@@ -15,7 +15,9 @@ from gateway.control import status as view
 from gateway.control.preview import Previewer, Question
 from gateway.control.status import Enrolled, Explanation, Incident, ReplicaCount, ReplicaStatus, Status
 from gateway.core import assign
-from gateway.core.gates import GateResult, judge_breakers, merge, unmeasured
+from gateway.core.gates.breakers import judge_breakers, unmeasured
+from gateway.core.gates.verdict import GateResult
+from gateway.core.gates.window import merge
 from gateway.core.rollout import served_percent
 from gateway.core.spec import Lists, MigrationSpec
 from gateway.core.types import Arm, Event, MigrationState, parse_json, to_json

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from gateway.control import status as view
 from gateway.control.reader import Reader, ReplicaLike, lists_in_force
 from gateway.control.status import ReplicaCount, Status
-from gateway.core.gates import GateResult
+from gateway.core.gates.verdict import GateResult
 from gateway.core.rollout import TAKES_EPOCH, Order, Verb, carry_out, summary
 from gateway.core.spec import Lists, MigrationSpec
 from gateway.core.types import Event, MigrationState, Phase, parse_json, to_json

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from gateway.core.gates import GateResult, Verdict
+from gateway.core.gates.verdict import GateResult, Verdict
 from gateway.core.rollout import served_percent
 from gateway.core.spec import MigrationSpec
 from gateway.core.types import Arm, Event, MigrationState, Phase

@@ -59,6 +59,68 @@ class Stage:
     max_regression: float | None = None
     """Highest tolerated share of failed quality checks."""
     approval: bool = False
+    """Somebody must approve before the next stage is entered."""
+    approval_by_another: bool = False
+    """Whoever started the run may not be the one who approves."""
+    approval_deadline_s: float | None = None
+    """How long an approval is waited for; None: for ever."""
+    on_deadline: Literal["hold", "rollback"] = "hold"
+    max_duration_s: float | None = None
+    """Watched time after which a stage that cannot advance is given up; None: never."""
+    on_max_duration: Literal["hold", "rollback", "advance"] = "hold"
+    """`advance`: past hold tests and minimum units that stayed inconclusive, never past a failing one."""
+    require: Literal["no_harm", "non_inferior"] = "no_harm"
+    """What a comparison must show before the next stage: nothing worse than its margin, or proof of that."""
+
+    @property
+    def advances(self) -> bool:
+        """Whether automation may leave this stage: one with neither hold nor units waits for a person."""
+        return self.hold_s > 0 or self.min_units > 0
+
+
+CheckKind = Literal["json", "json_schema", "regex", "max_chars", "tool_input_valid", "not_empty"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that every answer for a task must fulfil; judged on a copy, after it was relayed."""
+
+    kind: CheckKind
+    task: str = ""
+    """`x-gateway-task`; empty: every request."""
+    name: str = ""
+    """Names it in reports; never empty once configured, unique within a migration."""
+    schema: str = ""
+    """For json_schema: the schema, as JSON text."""
+    pattern: str = ""
+    """For regex: what the answer's text must hold somewhere."""
+    max_chars: int = 0
+    min_pass: float | None = 0.95
+    """Lowest tolerated share of the candidate's answers that pass; None: only control is compared with."""
+    max_ratio: float | None = 1.25
+    """Highest tolerated ratio of failing units, candidate / control; None: only `min_pass` counts."""
+
+
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """A time in which no stage is advanced; it never keeps a rollback.
+
+    Weekly (`days`, `starts`, `ends`; an end that is not after its start is on the next day) or once (`since`,
+    `until`).
+    """
+
+    name: str
+    days: tuple[Weekday, ...] = ()
+    starts: str = "00:00"
+    ends: str = "00:00"
+    """24-hour clock in `timezone`; 00:00 to 00:00 is the whole day."""
+    since: str = ""
+    until: str = ""
+    """ISO dates or times in `timezone`; a date is its first moment. The end is not part of it."""
+    timezone: str = "UTC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +144,7 @@ def _default_breakers() -> dict[str, BreakerRule]:
 
 
 def _default_rollback() -> dict[str, float]:
-    return {"error": 1.25, "fallback": 1.25, "tool_error": 1.25, "refusal": 1.5}
+    return {"error": 1.25, "fallback": 1.25, "tool_error": 1.25, "refusal": 1.5, "incomplete": 1.25}
 
 
 def _default_hold() -> dict[str, float]:
@@ -98,6 +160,11 @@ class Gates:
     """Metric → highest tolerated ratio candidate / control."""
     hold: dict[str, float] = field(default_factory=_default_hold)
     alpha: float = 0.05
+    """Chance that a candidate no worse than its margins is rolled back by any comparison of a whole run."""
+    fresh_s: float = 15.0
+    """How old the newest counts of an expected replica may be; older: nothing advances."""
+    no_traffic_s: float = 21_600.0
+    """Watched time without a request of the candidate's after which the stage pauses (`no_data`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +173,7 @@ class OnRollback:
 
     mode: Literal["evict", "drain"] = "evict"
     notify: tuple[str, ...] = ()
+    """Sinks, by their names in gateway.yaml."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,3 +210,12 @@ class MigrationSpec:
     on_rollback: OnRollback = OnRollback()
     holdback: Holdback = Holdback()
     shadow: Shadow = Shadow()
+    checks: tuple[Check, ...] = ()
+    freeze: tuple[Freeze, ...] = ()
+    notify: tuple[str, ...] = ()
+    """Sinks that hear of every change of this migration, by their names in gateway.yaml."""
+
+    @property
+    def automatic(self) -> bool:
+        """Whether automation climbs at all. If no stage says when it is over, people advance by hand."""
+        return any(stage.advances for stage in self.stages)

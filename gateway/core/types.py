@@ -37,6 +37,7 @@ class Reason(StrEnum):
     allowed_user = "allowed_user"
     allowed_task = "allowed_task"
     holdback = "holdback"
+    excluded = "excluded"
     pinned = "pinned"
     recorded = "recorded"
     carried_over = "carried_over"
@@ -160,8 +161,30 @@ class MigrationState:
     updated_by: str = ""
     evicted_run: int = 0
     """Candidate pins and records of this run and all before it are void."""
+    entry: int = 0
+    """Counts, within a run, every entry of a stage, change of weight and resumption: evidence belongs to one.
+    """
+    widest: int = 0
+    """Greatest weight that the run has served, in points."""
+    seed: int = 0
+    """The run whose number is hashed; 0: this one. Else its people keep their arms (`keep_assignment`)."""
+    excluded: tuple[tuple[int, int], ...] = ()
+    """(seed, points): units whose bucket under that seed is below stay on control (`exclude_previous`)."""
+    started_by: str = ""
+    """Who started or restarted this run."""
+    approved_by: str = ""
+    """Who approved leaving this stage; cleared with every entry."""
+    approved_at: float = 0.0
+    slow_after_s: float = 0.0
+    """Control's p95 of the whole answer, frozen by the controller: slower requests are `slow`. 0: not known.
+    """
     draining: bool = False
     """Rolled back with `drain`: conversations that began on the candidate may finish there."""
+
+    @property
+    def hash_run(self) -> int:
+        """The run whose number is part of the assignment's hash."""
+        return self.seed or self.run
 
     @property
     def killed(self) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gateway.compat.envelope import Envelope
-from gateway.core.gates import Window
+from gateway.core.gates.window import Window
 from gateway.core.types import Arm
 from gateway.core.units import Identity
 from gateway.metrics import Metrics

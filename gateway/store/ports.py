@@ -19,6 +19,9 @@ Order = tuple[int, int]
 OLD_RUN_KEPT_S = 30 * 86_400
 """How long the enrolments of a run are kept once the next one has begun."""
 
+TALLY_KEPT_S = 90 * 86_400
+"""How long what a process counted of a run is kept after it was last written."""
+
 REPLICA_TTL_S = 60.0
 """How long a heartbeat counts: a process that has been silent for longer is not expected to acknowledge
 anything.
@@ -76,6 +79,8 @@ class ReplicaReport:
     in_flight: int = 0
     gateway_version: str = ""
     snapshot_age_s: float = 0.0
+    candidate_sent_at: Mapping[str, float] = field(default_factory=dict)
+    """Migration → when this process last sent a request to its candidate, in epoch seconds."""
 
 
 class StateStore(Protocol):
@@ -183,6 +188,40 @@ class Fleet(Protocol):
 
     async def counts(self, migration: str) -> dict[str, dict[str, Any]]:
         """Return every process's counts that have not outlived their ttl."""
+        ...
+
+    async def put_tally(self, migration: str, scope: str, replica_id: str, tally: dict[str, Any]) -> None:
+        """Replace what this process has counted in one scope (`<run>`, or `<run>.<entry>`).
+
+        Kept for `TALLY_KEPT_S` after the last write, whatever becomes of the process: sums over all processes
+        of a run never go back.
+        """
+        ...
+
+    async def tallies(self, migration: str, scope: str) -> dict[str, dict[str, Any]]:
+        """Return what every process has counted in a scope, those that are gone included."""
+        ...
+
+    async def claim(
+        self, migration: str, run: int, replica_id: str, claims: Sequence[tuple[str, str]]
+    ) -> list[bool]:
+        """Claim first failures, in one round trip: for each (failure, unit key) whether it is this process's.
+
+        The first claim of a pair in a run holds for ever; claiming again what one holds is True again, so
+        that a lost answer loses no count.
+        """
+        ...
+
+    async def put_document(self, migration: str, name: str, body: bytes, *, epoch: int) -> None:
+        """Replace one document of a migration's. Raises StaleWrite if one of a greater epoch is there."""
+        ...
+
+    async def document(self, migration: str, name: str) -> bytes | None:
+        """Return one document, or None."""
+        ...
+
+    async def documents(self, migration: str, prefix: str) -> dict[str, bytes]:
+        """Return the documents whose names begin with `prefix`."""
         ...
 
     async def secret(self) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config import load_catalogue
-from gateway.core.gates import Verdict
+from gateway.core.gates.verdict import Verdict
 from gateway.core.spec import Lists
 from gateway.core.types import Arm, Outcome, Phase, Reason
 from gateway.errors import NotFound, StoreUnavailable

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.control.service import EMERGENCY_ATTEMPTS
-from gateway.core.gates import GateResult, Verdict
+from gateway.core.gates.verdict import GateResult, Verdict
 from gateway.core.spec import OnRollback
 from gateway.core.types import Phase
 from gateway.errors import Conflict, NotFound, StaleWrite

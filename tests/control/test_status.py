@@ -6,7 +6,7 @@ import pytest
 
 from gateway.control import status as view
 from gateway.control.status import Facts, ReplicaCount, Status
-from gateway.core.gates import GateResult, Verdict
+from gateway.core.gates.verdict import GateResult, Verdict
 from gateway.core.spec import Holdback, MigrationSpec, Stage
 from gateway.core.types import LINE, Event, MigrationState, Phase, from_json, to_json
 from gateway.store.ports import ReplicaReport

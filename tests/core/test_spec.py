@@ -20,7 +20,13 @@ def test_the_breakers_are_those_of_the_interface() -> None:
 
 
 def test_the_ratios_are_those_of_the_interface() -> None:
-    assert SPEC.gates.rollback == {"error": 1.25, "fallback": 1.25, "tool_error": 1.25, "refusal": 1.5}
+    assert SPEC.gates.rollback == {
+        "error": 1.25,
+        "fallback": 1.25,
+        "tool_error": 1.25,
+        "refusal": 1.5,
+        "incomplete": 1.25,
+    }
     assert SPEC.gates.hold == {"ttft": 1.2, "slow_share": 1.25, "cost": 1.15, "output_tokens": 1.3}
     assert SPEC.gates.alpha == 0.05
 

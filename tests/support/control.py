@@ -7,7 +7,7 @@ from typing import Any
 from gateway.compat.catalog import Catalogue
 from gateway.control.reader import Reader
 from gateway.control.service import Ask, ControlService
-from gateway.core.gates import Window
+from gateway.core.gates.window import Window
 from gateway.core.rollout import Verb, emergency
 from gateway.core.spec import BreakerRule, Gates, MigrationSpec, Stage
 from gateway.core.types import Arm, Event, MigrationState, Outcome

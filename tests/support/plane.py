@@ -19,7 +19,7 @@ from typing import Any
 
 import uvicorn
 
-from gateway.core.gates import Window
+from gateway.core.gates.window import Window
 from gateway.core.spec import MigrationSpec, Stage
 from gateway.core.types import LINE, MigrationState, Phase
 from gateway.metrics import Metrics

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.gates import Window
+from gateway.core.gates.window import Window
 from gateway.core.spec import CompatPolicy, Lists
 from gateway.core.types import LINE, MigrationState, Phase
 from gateway.proxy.call import Limits

@@ -2,11 +2,13 @@
 
 import pytest
 
-from gateway.control import loop
-from gateway.control.loop import Controller, CountsFlusher, LocalBreaker, run_every
-from gateway.core.gates import Window
+from gateway.control.autopilot.controller import Controller
+from gateway.control.autopilot.flusher import CountsFlusher
+from gateway.control.autopilot.local import AWAY_S, LocalBreaker
+from gateway.core.gates.window import Window
 from gateway.core.types import Arm, Outcome, Phase
 from gateway.errors import StoreUnavailable
+from gateway.tasks import run_every
 from tests.support.control import ControlPlane, fill
 
 BAD = [Outcome.timeout] * 10
@@ -88,7 +90,7 @@ def local(plane: ControlPlane, window: Window, away_s: float) -> LocalBreaker:
 
 async def test_while_the_store_is_away_a_failing_candidate_is_dropped_here_once(plane: ControlPlane) -> None:
     await serving(plane)
-    breaker = local(plane, plane.window(*BAD), loop.AWAY_S)
+    breaker = local(plane, plane.window(*BAD), AWAY_S)
     for _ in range(3):
         await breaker.tick()
     assert plane.replica.kills == [("m", "local breaker", "error_rate: 100.0% of 10 requests, above 10.0%")]
@@ -97,7 +99,7 @@ async def test_while_the_store_is_away_a_failing_candidate_is_dropped_here_once(
 
 @pytest.mark.parametrize(
     ("outcomes", "run", "away_s"),
-    [(BAD, 1, 0.0), (BAD, 1, loop.AWAY_S - 0.1), (GOOD, 1, 60.0), (BAD[:9], 1, 60.0), (BAD, 0, 60.0)],
+    [(BAD, 1, 0.0), (BAD, 1, AWAY_S - 0.1), (GOOD, 1, 60.0), (BAD[:9], 1, 60.0), (BAD, 0, 60.0)],
 )
 async def test_otherwise_a_process_decides_nothing_alone(
     outcomes: list[Outcome], run: int, away_s: float, plane: ControlPlane

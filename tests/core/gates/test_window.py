@@ -6,8 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core import gates
-from gateway.core.gates import GateResult, Tally, Totals, Verdict, Window, judge_breakers, merge
+from gateway.core.gates import breakers
+from gateway.core.gates import window as gates
+from gateway.core.gates.breakers import judge_breakers
+from gateway.core.gates.verdict import GateResult, Verdict
+from gateway.core.gates.window import Tally, Totals, Window, merge
 from gateway.core.spec import BreakerRule
 from gateway.core.types import ERRORS, Arm, Outcome, parse_json, to_json
 
@@ -297,7 +300,7 @@ def test_the_evidence_holds_the_numbers_behind_the_verdict() -> None:
 
 
 def test_what_cannot_be_measured_is_an_error_and_no_verdict_on_the_candidate() -> None:
-    results = gates.unmeasured(RULES, "the store is away")
+    results = breakers.unmeasured(RULES, "the store is away")
     assert [(result.name, result.verdict, result.reason) for result in results] == [
         ("error_rate", Verdict.error, "the store is away"),
         ("fallback_rate", Verdict.error, "the store is away"),

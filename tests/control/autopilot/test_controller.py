@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.control import loop
-from gateway.control.loop import Controller
+from gateway.control.autopilot import flusher, lease
+from gateway.control.autopilot.controller import Controller
 from gateway.control.service import Ask
-from gateway.core.gates import Verdict
+from gateway.core.gates.verdict import Verdict
 from gateway.core.spec import OnRollback
 from gateway.core.types import Arm, Outcome, Phase
 from tests.support.control import SPEC, ControlPlane, fill
@@ -118,7 +118,7 @@ async def test_failures_of_the_run_before_do_not_end_the_next_one(plane: Control
 async def test_counts_of_a_process_that_is_gone_expire(plane: ControlPlane) -> None:
     await serving(plane)
     await plane.count("r1", plane.window(*BAD))
-    plane.clock.advance(loop.COUNTS_TTL_S + 1)
+    plane.clock.advance(flusher.COUNTS_TTL_S + 1)
     await controller(plane).tick()
     assert plane.state.phase is Phase.running
 
@@ -167,7 +167,7 @@ async def test_a_leader_that_leaves_hands_over_at_once(plane: ControlPlane) -> N
 async def test_a_leader_that_is_gone_is_followed_when_its_lease_ends(plane: ControlPlane) -> None:
     await controller(plane, "r1").tick()
     second = controller(plane, "r2")
-    plane.clock.advance(loop.LEASE_TTL_S - 1)
+    plane.clock.advance(lease.LEASE_TTL_S - 1)
     await second.tick()
     assert not second.leader
     plane.clock.advance(2)
@@ -202,7 +202,7 @@ async def test_a_leader_leads_on_when_the_store_is_back_in_time(plane: ControlPl
         await leader.tick()
     plane.store.away = False
     await leader.tick()
-    plane.clock.advance(loop.STEP_DOWN_S - 1)
+    plane.clock.advance(lease.STEP_DOWN_S - 1)
     assert leader.leader
 
 
@@ -210,7 +210,7 @@ async def test_a_leader_that_slept_through_its_lease_does_not_write(plane: Contr
     await serving(plane)
     sleeper, second = controller(plane, "r1"), controller(plane, "r2")
     await sleeper.tick()
-    plane.clock.advance(loop.LEASE_TTL_S + 1)
+    plane.clock.advance(lease.LEASE_TTL_S + 1)
     assert not sleeper.leader
     await second.tick()
     await plane.count("r1", plane.window(*BAD))

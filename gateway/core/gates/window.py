@@ -15,8 +15,7 @@ Of the configured breakers `error_rate` and `fallback_rate` are judged here; the
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
 from typing import Any
 
 from gateway.core.spec import BreakerRule
@@ -24,33 +23,14 @@ from gateway.core.types import ERRORS, Arm, Outcome
 
 BUCKET_S = 1.0
 """Width of one bucket; a window never reaches back further than its length, and at most this much less."""
+JUDGED = ("error_rate", "fallback_rate")
+"""The breakers that are judged, in this order."""
 UNITS_PER_BUCKET = 256
 """Distinct units remembered per bucket and arm, which bounds the memory."""
 UNITS_WRITTEN = 64
 """Distinct units written down per window and arm, or as many as a rule asks for if that is more."""
 
-JUDGED = ("error_rate", "fallback_rate")
-"""The breakers that are judged, in this order."""
 _NOT_BOOKED = frozenset({Outcome.client_error, Outcome.disconnected})
-
-
-class Verdict(StrEnum):
-    """What a gate says; the closed set of the status object and of `gate_verdict`."""
-
-    passed = "pass"
-    failed = "fail"
-    inconclusive = "inconclusive"
-    error = "error"
-
-
-@dataclass(frozen=True, slots=True)
-class GateResult:
-    """One gate's verdict, with the reason in words and the numbers behind it."""
-
-    name: str
-    verdict: Verdict
-    reason: str
-    evidence: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +113,7 @@ class Window:
     def to_doc(self, now: float, rules: Mapping[str, BreakerRule]) -> dict[str, Any]:
         """Return what the windows of `rules` hold, as plain data that another process can add up."""
         asked: dict[float, int] = {}
-        for rule in _judged(rules).values():
+        for rule in judged(rules).values():
             asked[rule.window_s] = max(asked.get(rule.window_s, 0), rule.min_units)
         windows = {
             _label(window_s): {
@@ -171,60 +151,6 @@ def merge(docs: Iterable[Mapping[str, Any]], run: int) -> dict[float, Totals]:
     return dict(merged)
 
 
-def judge_breakers(
-    rules: Mapping[str, BreakerRule], totals_by_window: Mapping[float, Totals]
-) -> list[GateResult]:
-    """Return the verdict of each breaker that has a rule and that this judge knows, in a fixed order."""
-    return [
-        _judge(name, rule, totals_by_window.get(rule.window_s, NOTHING))
-        for name, rule in _judged(rules).items()
-    ]
-
-
-def unmeasured(rules: Mapping[str, BreakerRule], reason: str) -> list[GateResult]:
-    """Return the same gates where the numbers could not be had."""
-    return [GateResult(name, Verdict.error, reason) for name in _judged(rules)]
-
-
-def _judge(name: str, rule: BreakerRule, totals: Totals) -> GateResult:
-    candidate, control = totals[Arm.candidate], totals[Arm.control]
-    failures = candidate.errors if name == "error_rate" else candidate.fallbacks
-    # Nothing rescues control: what the candidate shows as a fallback, control shows as an error.
-    value, control_value = _rate(failures, candidate.requests), _rate(control.errors, control.requests)
-    evidence = {
-        "value": value,
-        "max": rule.max,
-        "failures": failures,
-        "requests": candidate.requests,
-        "min_requests": rule.min_requests,
-        "units": len(candidate.units),
-        "min_units": rule.min_units,
-        "control_value": control_value,
-        "control_requests": control.requests,
-        "window_s": rule.window_s,
-    }
-    verdict, reason = Verdict.passed, f"{value:.1%} is within {rule.max:.1%}"
-    if candidate.requests < max(rule.min_requests, 1):
-        verdict = Verdict.inconclusive
-        reason = f"too little data: {candidate.requests} of {rule.min_requests} requests"
-    elif len(candidate.units) < rule.min_units:
-        verdict = Verdict.inconclusive
-        reason = f"too little data: requests from {len(candidate.units)} of {rule.min_units} units"
-    elif value > rule.max and control.requests >= max(rule.min_requests, 1) and control_value > rule.max:
-        verdict = Verdict.inconclusive
-        reason = (
-            f"provider: candidate {value:.1%} and control {control_value:.1%} are both above {rule.max:.1%}"
-        )
-    elif value > rule.max:
-        verdict = Verdict.failed
-        reason = f"{value:.1%} of {candidate.requests} requests, above {rule.max:.1%}"
-    return GateResult(name, verdict, reason, evidence)
-
-
-def _judged(rules: Mapping[str, BreakerRule]) -> dict[str, BreakerRule]:
-    return {name: rules[name] for name in JUDGED if name in rules}
-
-
 def _tally(counted: Mapping[str, Any]) -> Tally:
     return Tally(
         int(counted["requests"]),
@@ -234,13 +160,14 @@ def _tally(counted: Mapping[str, Any]) -> Tally:
     )
 
 
-def _rate(part: int, whole: int) -> float:
-    return part / whole if whole else 0.0
-
-
 def _ticks(seconds: float) -> int:
     return int(seconds // BUCKET_S)
 
 
 def _label(window_s: float) -> str:
     return repr(float(window_s))
+
+
+def judged(rules: Mapping[str, BreakerRule]) -> dict[str, BreakerRule]:
+    """Return the rules that are judged by these windows, in a fixed order."""
+    return {name: rules[name] for name in JUDGED if name in rules}
