@@ -1,12 +1,12 @@
-"""What is legal but unwise is said in a sentence, and stops nothing; prompt variants are part of the set."""
+"""What is legal but unwise is said in a sentence, and stops nothing."""
 
 from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 
-from gateway.config import Config, files, load, warnings
-from tests.support.documents import DEFAULTS, MODELS, UNJUDGED, Write, migration, problems_of, row, writer
+from gateway.config import Config, load, warnings
+from tests.support.documents import DEFAULTS, MODELS, UNJUDGED, Write, migration, row, writer
 
 TODAY = date(2026, 11, 1)
 
@@ -15,46 +15,6 @@ TODAY = date(2026, 11, 1)
 def write(tmp_path: Path) -> Write:
     """Write gateway.yaml and what it names; return its path."""
     return writer(tmp_path)
-
-
-# --- prompt variants --------------------------------------------------------------------------------------
-
-
-def test_prompt_variants_are_read_for_the_models_of_the_catalogue(write: Write, tmp_path: Path) -> None:
-    path = write("prompts: [told/*.yaml]", a=migration())
-    assert load(path).prompts == ()
-    (tmp_path / "told").mkdir()
-    versions = "versions: [{version: 1, mode: append, text: Be brief.}]"
-    match = "match: {tasks: [t]}"
-    for name, model in (("b", "new"), ("a", "old")):
-        (tmp_path / "told" / f"{name}.yaml").write_text(
-            f"{{name: {name}, models: [{model}], {match}, {versions}}}"
-        )
-    first, second = load(path).prompts
-    assert (first.name, sorted(first.models)) == ("a", ["old", "old-20250101"])
-    assert (second.name, sorted(second.models)) == ("b", ["new"])
-    assert [file.name for file in files(path)[-2:]] == ["a.yaml", "b.yaml"]
-
-
-def test_a_prompt_variant_that_cannot_be_is_refused_with_its_file(write: Write, tmp_path: Path) -> None:
-    path = write("prompts: [p.yaml, q.yaml]", a=migration())
-    version = "{version: 1, mode: append, text: Be brief.}"
-    (tmp_path / "p.yaml").write_text(f"{{name: p, models: [odl], versions: [{version}, {version}]}}")
-    (tmp_path / "q.yaml").write_text(f"{{name: p, models: [new], versions: [{version}], mode: append}}")
-    assert problems_of(load, path) == [
-        "p.yaml: versions[1].version: 1 stands twice",
-        "p.yaml: models: 'odl' is not in the catalogue; did you mean 'old'?",
-        "q.yaml: mode: unknown key; did you mean 'models'?",
-    ]
-
-
-def test_two_variants_for_the_same_requests_are_refused(write: Write, tmp_path: Path) -> None:
-    path = write("prompts: [p.yaml, q.yaml]", a=migration())
-    for name in ("p", "q"):
-        said = f"{{name: {name}, models: [new], versions: [{{version: 1, mode: append, text: Hm.}}]}}"
-        (tmp_path / f"{name}.yaml").write_text(said)
-    (problem,) = problems_of(load, path)
-    assert problem.startswith("q.yaml: match: the same requests have the variant 'p' already")
 
 
 # --- warnings ---------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from pydantic import Discriminator, Field, StringConstraints, Tag
 
 from gateway.compat.catalog import Catalogue, Effort, Model, loses
 from gateway.compat.prompts import PromptVariant
-from gateway.config_shapes import SOME, UNION, Count, Document, Name, Text
+from gateway.config.shapes import SOME, UNION, Count, Document, Name, Text
 from gateway.core.spec import CompatPolicy, MigrationSpec
 
 _FORCES: Mapping[str, int] = {"never": 0, "thinking_off": 1, "always": 2}

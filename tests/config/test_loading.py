@@ -5,13 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import files, load, load_catalogue, load_migration, warnings
+from gateway.config import files, load, load_migration, warnings
 from gateway.core.spec import Gates
 from gateway.core.types import fingerprint, from_json, to_json
-from gateway.errors import ConfigError
-from tests.support.documents import DEFAULTS, PRICES, UNJUDGED, Write, migration, problems_of, row, writer
+from tests.support.documents import DEFAULTS, UNJUDGED, Write, migration, problems_of, writer
 
-SHIPPED = Path(__file__).parents[1] / "config"
+SHIPPED = Path(__file__).parents[2] / "config"
 TODAY = date(2026, 11, 1)
 
 
@@ -119,100 +118,6 @@ def test_all_documents_are_judged_before_any_is_refused(write: Write) -> None:
     ]
 
 
-# --- YAML -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("name: a\nname: b\n", "line 2: key 'name' stands twice"),
-        ("a: {b: 1, b: 2}", "line 1: key 'b' stands twice"),
-        ("name: [", "line 1: expected the node content, but found '<stream end>'"),
-        ("- a", "should be keys with values, not a list or a single value"),
-        ("name: !!python/object:os.system x", "line 1: could not determine a constructor for the tag"),
-    ],
-)
-def test_a_document_that_is_not_clean_yaml_says_where(tmp_path: Path, text: str, problem: str) -> None:
-    (tmp_path / "m.yaml").write_text(text)
-    (line,) = problems_of(load_migration, tmp_path / "m.yaml")
-    assert line.startswith(f"m.yaml: {problem}")
-
-
-def test_bytes_that_are_not_text_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "m.yaml").write_bytes(b"name: \xff")
-    assert problems_of(load_migration, tmp_path / "m.yaml") == ["m.yaml: is not UTF-8"]
-
-
-def test_a_directory_is_no_document(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r": cannot be read: Is a directory$"):
-        load(tmp_path)
-
-
-def test_off_and_no_are_words(write: Write) -> None:
-    model = load(write()).catalogue.find("new")
-    assert model is not None
-    assert (model.thinking.omitted, model.fast_mode) == ("off", "no")
-
-
-# --- the catalogue ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("changed", "problem"),
-    [
-        ({"prices": PRICES.replace("5,", "-5,", 1)}, "prices: a price is not negative"),
-        ({"effort": "{levels: [low], default: high}"}, "effort.default: is one of effort.levels"),
-        ({"effort": "{default: high}"}, "effort.default: is one of effort.levels"),
-        (
-            {"sampling": "{accepts: defaults}"},
-            "sampling.defaults: go with accepts: defaults, and only with it",
-        ),
-        (
-            {"sampling": "{accepts: defaults, defaults: {topp: 1}}"},
-            "sampling.defaults: only temperature, top_p and top_k",
-        ),
-        ({"lifecycle": "{status: retired}"}, "lifecycle.retires_on: a retired model has its date"),
-        (
-            {"prices": f"null\n    long_prices: {{above_prompt_tokens: 1, prices: {PRICES}}}"},
-            "long_prices: needs prices for shorter prompts",
-        ),
-        ({"features": "[fallbacks]"}, "fallbacks: go with the feature fallbacks, and only with it"),
-        ({"fallbacks": "[a]"}, "fallbacks: go with the feature fallbacks, and only with it"),
-    ],
-)
-def test_a_row_that_contradicts_itself_is_refused(
-    tmp_path: Path, changed: dict[str, str], problem: str
-) -> None:
-    (tmp_path / "models.yaml").write_text("models:" + row("a") + row("b", **changed))
-    assert problems_of(load_catalogue, tmp_path / "models.yaml") == [f"models.yaml: models[1] (b): {problem}"]
-
-
-@pytest.mark.parametrize("field", ["advisors", "fallbacks", "reads"])
-@pytest.mark.parametrize(
-    ("named", "problem"),
-    [
-        ("ab", "'ab' is not in the catalogue; did you mean 'abc'?"),
-        ("nobody", "'nobody' is not in the catalogue"),
-        ("abcd", "'abcd' is an alias; name the id 'abc'"),
-    ],
-)
-def test_the_models_that_a_row_names_have_rows(tmp_path: Path, field: str, named: str, problem: str) -> None:
-    features = {"features": "[fallbacks]"} if field == "fallbacks" else {}
-    (tmp_path / "models.yaml").write_text(
-        "models:" + row("abc", "abcd") + row("b", **{field: f"[{named}]"}, **features)
-    )
-    assert problems_of(load_catalogue, tmp_path / "models.yaml") == [
-        f"models.yaml: models[1] (b): {field}: {problem}"
-    ]
-
-
-def test_an_id_in_two_rows_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "models.yaml").write_text("models:" + row("a", "b") + row("b"))
-    assert problems_of(load_catalogue, tmp_path / "models.yaml") == [
-        "models.yaml: model id 'b' stands in two rows: a and b"
-    ]
-
-
 # --- migrations against each other and the catalogue ------------------------------------------------------
 
 
@@ -240,6 +145,46 @@ def test_a_model_that_nobody_knows_cannot_be_an_arm(write: Write) -> None:
         f"migrations/a.yaml: control: 'old-2025010' {reason}; did you mean 'old-20250101'?",
         f"migrations/a.yaml: candidate: 'zzzzzz' {reason}",
     ]
+
+
+# --- prompt variants ---------------------------------------------------------------------------------------
+
+
+def test_prompt_variants_are_read_for_the_models_of_the_catalogue(write: Write, tmp_path: Path) -> None:
+    path = write("prompts: [told/*.yaml]", a=migration())
+    assert load(path).prompts == ()
+    (tmp_path / "told").mkdir()
+    versions = "versions: [{version: 1, mode: append, text: Be brief.}]"
+    match = "match: {tasks: [t]}"
+    for name, model in (("b", "new"), ("a", "old")):
+        (tmp_path / "told" / f"{name}.yaml").write_text(
+            f"{{name: {name}, models: [{model}], {match}, {versions}}}"
+        )
+    first, second = load(path).prompts
+    assert (first.name, sorted(first.models)) == ("a", ["old", "old-20250101"])
+    assert (second.name, sorted(second.models)) == ("b", ["new"])
+    assert [file.name for file in files(path)[-2:]] == ["a.yaml", "b.yaml"]
+
+
+def test_a_prompt_variant_that_cannot_be_is_refused_with_its_file(write: Write, tmp_path: Path) -> None:
+    path = write("prompts: [p.yaml, q.yaml]", a=migration())
+    version = "{version: 1, mode: append, text: Be brief.}"
+    (tmp_path / "p.yaml").write_text(f"{{name: p, models: [odl], versions: [{version}, {version}]}}")
+    (tmp_path / "q.yaml").write_text(f"{{name: p, models: [new], versions: [{version}], mode: append}}")
+    assert problems_of(load, path) == [
+        "p.yaml: versions[1].version: 1 stands twice",
+        "p.yaml: models: 'odl' is not in the catalogue; did you mean 'old'?",
+        "q.yaml: mode: unknown key; did you mean 'models'?",
+    ]
+
+
+def test_two_variants_for_the_same_requests_are_refused(write: Write, tmp_path: Path) -> None:
+    path = write("prompts: [p.yaml, q.yaml]", a=migration())
+    for name in ("p", "q"):
+        said = f"{{name: {name}, models: [new], versions: [{{version: 1, mode: append, text: Hm.}}]}}"
+        (tmp_path / f"{name}.yaml").write_text(said)
+    (problem,) = problems_of(load, path)
+    assert problem.startswith("q.yaml: match: the same requests have the variant 'p' already")
 
 
 # --- drift ------------------------------------------------------------------------------------------------

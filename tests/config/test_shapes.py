@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Discriminator, Tag
 
-from gateway.config_shapes import UNION, Document, parse_duration, validated
+from gateway.config.shapes import UNION, Document, parse_duration, validated
 from gateway.errors import ConfigError
 
 

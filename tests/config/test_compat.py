@@ -13,7 +13,7 @@ from gateway.compat.envelope import Headers, encode, parse
 from gateway.compat.explain.features import GROUPS, body_for
 from gateway.compat.prompts import PromptVariant
 from gateway.compat.request import Context, obstacle, rewrite, violations
-from gateway.config_compat import (
+from gateway.config.compat import (
     CompatDocument,
     PromptDocument,
     collisions,
@@ -23,14 +23,14 @@ from gateway.config_compat import (
     to_variants,
     unwise,
 )
-from gateway.config_shapes import validated
+from gateway.config.shapes import validated
 from gateway.core.spec import CompatPolicy, MigrationSpec, Stage
 from gateway.core.types import fingerprint, from_json, to_json
 from gateway.errors import ConfigError
 from tests.support.rows import CATALOGUE, H45, O5, O45, O46, O55, S45
 
 FILE = Path("m.yaml")
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 EVERYTHING: dict[str, Any] = {
     "prefill": "control",
     "forced_tool": "reject",

@@ -1,4 +1,4 @@
-"""The shapes of the YAML documents: what a key may hold, in the words of `config_shapes`.
+"""The shapes of the YAML documents: what a key may hold, in the words of `shapes`.
 
 Where a document looks like the frozen dataclass that it becomes (the catalogue, lists), that dataclass is the
 shape; the others are written out here and turned into theirs by `to_spec`.
@@ -14,8 +14,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from gateway.compat.catalog import Model
-from gateway.config_compat import CompatDocument, to_policy
-from gateway.config_shapes import SOME, Count, Document, Duration, Name, Percent, Ratio, Text
+from gateway.config.compat import CompatDocument, to_policy
+from gateway.config.shapes import SOME, Count, Document, Duration, Name, Percent, Ratio, Text
 from gateway.core.address import upstream_address
 from gateway.core.spec import (
     UNIT_LADDER,

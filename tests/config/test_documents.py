@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.config_documents import (
+from gateway.config.documents import (
     CatalogueDocument,
     GatewayDocument,
     MigrationDocument,
     inconsistencies,
     to_spec,
 )
-from gateway.config_shapes import Document, validated
+from gateway.config.shapes import Document, validated
 from gateway.core.spec import (
     BreakerRule,
     CompatPolicy,
@@ -263,7 +263,7 @@ def test_a_catalogue_row_is_checked_to_its_leaves() -> None:
 
 
 def test_lists_inside_the_lists_of_a_row_are_taken_apart() -> None:
-    plain = (Path(__file__).parents[1] / "config" / "models.yaml").read_text()
+    plain = (Path(__file__).parents[2] / "config" / "models.yaml").read_text()
     (row, *_) = yaml.safe_load(plain)["models"]
     nested = {
         **row,
@@ -285,7 +285,7 @@ def test_lists_inside_the_lists_of_a_row_are_taken_apart() -> None:
     ],
 )
 def test_a_row_that_says_what_it_may_not_is_refused(changed: dict[str, Any], problem: str) -> None:
-    (row, *_) = yaml.safe_load((Path(__file__).parents[1] / "config" / "models.yaml").read_text())["models"]
+    (row, *_) = yaml.safe_load((Path(__file__).parents[2] / "config" / "models.yaml").read_text())["models"]
     with pytest.raises(ConfigError) as caught:
         validated(CatalogueDocument, {"models": [{**row, **changed}]}, FILE)
     assert caught.value.message.startswith(problem)

@@ -1,0 +1,77 @@
+"""Reading YAML files, and the files that a document names."""
+
+import re
+from collections.abc import Callable, Iterable
+from glob import glob, has_magic
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from gateway.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def included(path: Path, patterns: Iterable[str]) -> list[Path]:
+    """Return the files that patterns name, each once; a name without a wildcard stands for itself."""
+    found: dict[Path, None] = {}
+    for pattern in patterns:
+        matches = sorted(glob(pattern, root_dir=path.parent)) if has_magic(pattern) else [pattern]
+        found |= dict.fromkeys(path.parent / match for match in matches)
+    return list(found)
+
+
+def read_each(
+    paths: Iterable[Path], reader: Callable[[Path], T], problems: list[str]
+) -> list[tuple[Path, T]]:
+    """Read every file, and write down what is wrong with those that cannot be."""
+    found = []
+    for file in paths:
+        try:
+            found.append((file, reader(file)))
+        except ConfigError as error:
+            problems.append(error.message)
+    return found
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML without its two traps: `on` and `no` are words, and a key stands once."""
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    raise yaml.MarkedYAMLError(
+                        problem=f"key {key.value!r} stands twice", problem_mark=key.start_mark
+                    )
+                seen.add(key.value)
+        return node
+
+
+_BOOL = "tag:yaml.org,2002:bool"
+_StrictLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_StrictLoader.add_implicit_resolver(
+    _BOOL, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+
+
+def read(path: Path) -> object:
+    try:
+        text = path.read_text("utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not UTF-8") from None
+    try:
+        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise ConfigError(f"{path}: {line}{error.problem}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: {error}") from None
