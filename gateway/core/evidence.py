@@ -48,6 +48,8 @@ class Evidence:
     """Of one run."""
 
     run: int = 0
+    at: float = 0.0
+    """Epoch seconds of the tick that wrote it; for whoever leads next."""
     entry: int = 0
     """The entry that the watched times belong to."""
     watched_s: float = 0.0
@@ -68,3 +70,5 @@ class Evidence:
     """When the last weekly report was written."""
     warned_days: int | None = None
     """The last warning of control's retirement was for so many days before."""
+    drift_told: bool = False
+    """The candidate's drift since its promotion is in the audit log."""
