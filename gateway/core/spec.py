@@ -214,6 +214,8 @@ class MigrationSpec:
     freeze: tuple[Freeze, ...] = ()
     notify: tuple[str, ...] = ()
     """Sinks that hear of every change of this migration, by their names in gateway.yaml."""
+    checklist: Literal["required", "advisory"] = "advisory"
+    """Whether a run may begin while items of the checklist are open; documents say `required` by default."""
 
     @property
     def automatic(self) -> bool:
