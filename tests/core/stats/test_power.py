@@ -84,7 +84,8 @@ def test_units_that_come_back_show_less_than_as_many_new_ones() -> None:
 def test_a_ratio_never_leads_beyond_the_failure_of_everything() -> None:
     assert smallest_ratio(0.9, Test(margin=1.25), Exposure(0, 1e9)) is None
     ratio = smallest_ratio(0.5, Test(margin=1.25), Exposure(0, 1e6))
-    assert ratio is not None and ratio < 2
+    assert ratio is not None
+    assert ratio < 2
 
 
 def test_exposures_add_up() -> None:
@@ -101,7 +102,8 @@ def test_it_errs_on_the_safe_side_of_what_the_test_really_needs() -> None:
 
 
 def _stop_after(seed: int, plan: Test) -> int:
-    chance, log_m, met = random.Random(seed), (), 0  # noqa: S311 - a simulation
+    chance, met = random.Random(seed), 0
+    log_m: tuple[float, ...] = ()
     while log_e(log_m) < log(plan.comparisons / plan.alpha):
         failed = (
             sum(chance.random() < 0.05 for _ in range(10)),
