@@ -1,4 +1,8 @@
-"""The state machine: every pair of phase and verb, and what each verb makes of the state."""
+"""The state machine: every pair of situation and verb, and what each verb makes of the state.
+
+Rolling back: `test_rollout_leaving`. What automation may do, approvals, entries and the people of a new
+run: `test_rollout_automatic`.
+"""
 
 from dataclasses import replace
 from itertools import product
@@ -9,122 +13,146 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core import rollout
-from gateway.core.rollout import TABLE, TAKES_EPOCH, Order, Verb, carry_out
-from gateway.core.spec import Holdback, MigrationSpec, OnRollback, Stage
+from gateway.core.rollout import TABLE, TAKES_EPOCH, Verb, carry_out
+from gateway.core.spec import Holdback, Stage
 from gateway.core.types import LINE, MigrationState, Phase
 from gateway.errors import BadRequest, Conflict
+from tests.support.situations import (
+    COMPLETED,
+    DRAFT,
+    DRAINING,
+    HALF,
+    KILLED,
+    PAUSED,
+    ROLLED_BACK,
+    RUNNING,
+    SOAKING,
+    SPEC,
+    WAITING,
+    order,
+)
 
 VERBS: tuple[Verb, ...] = get_args(Verb)
 
-SPEC = MigrationSpec(
-    name="m",
-    control="old",
-    candidate="new",
-    models=("old",),
-    stages=(
-        Stage("internal", 0, hold_s=60),
-        Stage("canary", 5, hold_s=60),
-        Stage("early", 25, hold_s=60),
-        Stage("half", 50, hold_s=60),
-        Stage("full", 100),
-    ),
-)
 EDITED = replace(SPEC, candidate="newer", stages=(Stage("only", 100),))
-DRAFT = MigrationState("m")
-RUNNING = replace(
-    DRAFT,
-    phase=Phase.running,
-    run=1,
-    version=4,
-    epoch=2,
-    stage_index=1,
-    weight=5_000,
-    spec=SPEC,
-    stage_entered_at=10,
-)
-PAUSED = replace(RUNNING, phase=Phase.paused, reason="user")
-SOAKING = replace(RUNNING, phase=Phase.soaking, stage_index=4, weight=LINE)
-COMPLETED = replace(SOAKING, phase=Phase.completed)
-ROLLED_BACK = replace(RUNNING, phase=Phase.rolled_back, reason="user", weight=0, evicted_run=1)
-DRAINING = replace(ROLLED_BACK, draining=True, evicted_run=0)
-KILLED = replace(ROLLED_BACK, reason="emergency")
 
-IN: dict[Phase, MigrationState] = {
-    state.phase: state for state in (DRAFT, RUNNING, PAUSED, SOAKING, COMPLETED, ROLLED_BACK)
+SITUATIONS: dict[str, MigrationState] = {
+    "draft": DRAFT,
+    "running": RUNNING,
+    "running, to be approved": HALF,
+    "running, approved": replace(HALF, approved_by="bob", approved_at=50.0),
+    "running at the first stage": replace(RUNNING, stage_index=0, weight=0),
+    "paused by a person": PAUSED,
+    "paused for want of an approval": WAITING,
+    "paused, inconclusive": replace(PAUSED, reason="inconclusive"),
+    "paused by a freeze": replace(PAUSED, reason="freeze"),
+    "paused without data": replace(PAUSED, reason="no_data"),
+    "soaking": SOAKING,
+    "completed": COMPLETED,
+    "rolled back": ROLLED_BACK,
+    "draining": DRAINING,
+    "killed": KILLED,
+}
+ROLLBACKS: tuple[Verb, ...] = ("rollback", "automatic-rollback", "emergency-rollback")
+
+LEADS_TO: dict[str, dict[Verb, Phase]] = {
+    "draft": {
+        "start": Phase.running,
+        "rollback": Phase.rolled_back,
+        "emergency-rollback": Phase.rolled_back,
+    },
+    "running": {
+        "advance": Phase.running,
+        "set-weight": Phase.paused,
+        "pause": Phase.paused,
+        "step-back": Phase.running,
+        "automatic-advance": Phase.running,
+        "automatic-pause": Phase.paused,
+        "freeze-baseline": Phase.running,
+        **dict.fromkeys(ROLLBACKS, Phase.rolled_back),
+    },
+    "paused by a person": {
+        "advance": Phase.running,
+        "set-weight": Phase.paused,
+        "resume": Phase.running,
+        "step-back": Phase.running,
+        "freeze-baseline": Phase.paused,
+        **dict.fromkeys(ROLLBACKS, Phase.rolled_back),
+    },
+    "soaking": {
+        "set-weight": Phase.paused,
+        "pause": Phase.paused,
+        "freeze-baseline": Phase.soaking,
+        "complete": Phase.completed,
+        **dict.fromkeys(ROLLBACKS, Phase.rolled_back),
+    },
+    "completed": {"restart": Phase.running},
+    "rolled back": {"emergency-rollback": Phase.rolled_back, "restart": Phase.running},
+}
+"""What is legal, and where it leads. Everything else is refused."""
+
+_running, _rolled_back = LEADS_TO["running"], LEADS_TO["rolled back"]
+_waiting: dict[Verb, Phase] = LEADS_TO["paused by a person"] | {
+    "pause": Phase.paused,
+    "automatic-advance": Phase.running,
+    "automatic-pause": Phase.paused,
+    "automatic-resume": Phase.running,
 }
 
-LEADS_TO: dict[tuple[Phase, Verb], Phase] = {
-    (Phase.draft, "start"): Phase.running,
-    (Phase.draft, "rollback"): Phase.rolled_back,
-    (Phase.draft, "emergency-rollback"): Phase.rolled_back,
-    (Phase.running, "advance"): Phase.running,
-    (Phase.running, "set-weight"): Phase.paused,
-    (Phase.running, "pause"): Phase.paused,
-    (Phase.running, "step-back"): Phase.running,
-    (Phase.running, "rollback"): Phase.rolled_back,
-    (Phase.running, "automatic-rollback"): Phase.rolled_back,
-    (Phase.running, "emergency-rollback"): Phase.rolled_back,
-    (Phase.paused, "advance"): Phase.running,
-    (Phase.paused, "set-weight"): Phase.paused,
-    (Phase.paused, "resume"): Phase.running,
-    (Phase.paused, "step-back"): Phase.running,
-    (Phase.paused, "rollback"): Phase.rolled_back,
-    (Phase.paused, "automatic-rollback"): Phase.rolled_back,
-    (Phase.paused, "emergency-rollback"): Phase.rolled_back,
-    (Phase.soaking, "set-weight"): Phase.paused,
-    (Phase.soaking, "pause"): Phase.paused,
-    (Phase.soaking, "rollback"): Phase.rolled_back,
-    (Phase.soaking, "automatic-rollback"): Phase.rolled_back,
-    (Phase.soaking, "emergency-rollback"): Phase.rolled_back,
-    (Phase.soaking, "complete"): Phase.completed,
-    (Phase.rolled_back, "emergency-rollback"): Phase.rolled_back,
-    (Phase.rolled_back, "restart"): Phase.running,
-    (Phase.completed, "restart"): Phase.running,
+
+def _but(without: Verb, cells: dict[Verb, Phase]) -> dict[Verb, Phase]:
+    return {verb: to for verb, to in cells.items() if verb != without}
+
+
+LEADS_TO |= {
+    "running, to be approved": {"approve": Phase.running} | _but("automatic-advance", _running),
+    "running, approved": _running,
+    "running at the first stage": _but("step-back", _running),
+    "paused for want of an approval": {"approve": Phase.running} | _but("automatic-advance", _waiting),
+    "paused, inconclusive": _but("automatic-pause", _waiting),
+    "paused by a freeze": _waiting,
+    "paused without data": _waiting,
+    "draining": _rolled_back | {"rollback": Phase.rolled_back},
+    "killed": _rolled_back,
 }
-"""What is legal, and where it leads. Everything else is refused; for a migration that drains, see below."""
+
+INTERNAL = frozenset(v for v in VERBS if v.startswith("automatic-")) | {"freeze-baseline"}
 
 
-def order(verb: Verb, *, percent: float | None = 30.0, mode: str | None = None) -> Order:
-    return Order(verb, by="ada", at=99.0, percent=percent, mode=mode)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(("phase", "verb"), list(product(Phase, VERBS)), ids=str)
-def test_every_cell_of_the_table(phase: Phase, verb: Verb) -> None:
-    before = IN[phase]
-    if (phase, verb) in LEADS_TO:
+@pytest.mark.parametrize(("situation", "verb"), list(product(SITUATIONS, VERBS)), ids=str)
+def test_every_cell_of_the_table(situation: str, verb: Verb) -> None:
+    before = SITUATIONS[situation]
+    untouched = replace(before)
+    if verb in LEADS_TO[situation]:
         after = carry_out(before, order(verb), SPEC)
-        assert after.phase is LEADS_TO[phase, verb]
+        assert after.phase is LEADS_TO[situation][verb]
         assert (after.updated_at, after.updated_by) == (99.0, "ada")
         assert after.order == before.order  # version and epoch belong to the store
     else:
         with pytest.raises(Conflict) as refused:
             carry_out(before, order(verb), SPEC)
         assert "'m'" in refused.value.message
-        assert IN[phase] is before
+        assert len(refused.value.message) > 20
+    assert before == untouched
+
+
+def test_every_phase_is_visited() -> None:
+    assert {state.phase for state in SITUATIONS.values()} == set(Phase)
+    assert set(LEADS_TO) == set(SITUATIONS)
 
 
 @pytest.mark.parametrize(
-    ("phase", "verb"), [cell for cell in product(Phase, VERBS) if cell not in TABLE], ids=str
+    ("situation", "verb"),
+    [cell for cell in product(SITUATIONS, VERBS) if (SITUATIONS[cell[0]].phase, cell[1]) not in TABLE],
+    ids=str,
 )
-def test_a_refusal_names_what_is_possible_instead(phase: Phase, verb: Verb) -> None:
+def test_a_refusal_names_what_is_possible_instead(situation: str, verb: Verb) -> None:
+    before = SITUATIONS[situation]
     with pytest.raises(Conflict) as refused:
-        carry_out(IN[phase], order(verb), SPEC)
-    assert f"{verb} is not possible while migration 'm' is {phase.value}" in refused.value.message
+        carry_out(before, order(verb), SPEC)
+    assert f"{verb} is not possible while migration 'm' is {before.phase.value}" in refused.value.message
     _, _, possible = refused.value.message.partition("possible: ")
-    offered = possible.split(", ")
-    assert offered == sorted(v for p, v in LEADS_TO if p is phase and v != "automatic-rollback")
-
-
-def test_only_what_would_be_accepted_is_called_possible() -> None:
-    def possible(state: MigrationState) -> list[str]:
-        with pytest.raises(Conflict) as refused:
-            carry_out(state, order("complete"), SPEC)
-        return refused.value.message.partition("possible: ")[2].split(", ")
-
-    assert possible(KILLED) == ["emergency-rollback", "restart"]
-    assert possible(DRAINING) == ["emergency-rollback", "restart", "rollback"]
-    assert "step-back" in possible(RUNNING)
-    assert "step-back" not in possible(replace(RUNNING, stage_index=0))
+    assert possible.split(", ") == sorted(LEADS_TO[situation].keys() - INTERNAL)
 
 
 @pytest.mark.parametrize("verb", ["rollback", "emergency-rollback"])
@@ -252,79 +280,17 @@ def test_resuming_keeps_the_weight_and_runs_the_hold_again(weight: int) -> None:
     assert after.stage_entered_at == 99.0
 
 
-@pytest.mark.parametrize("before", [RUNNING, PAUSED])
-def test_nothing_waits_for_an_approval_yet(before: MigrationState) -> None:
-    with pytest.raises(Conflict, match="not waiting for an approval"):
-        carry_out(before, order("approve"), SPEC)
+def test_a_person_takes_over_what_automation_has_paused_and_a_second_pause_is_refused() -> None:
+    waiting = replace(PAUSED, reason="no_data")
+    after = carry_out(waiting, order("pause"), SPEC)
+    assert (after.phase, after.reason, after.entry) == (Phase.paused, "user", waiting.entry)
+    with pytest.raises(Conflict, match="paused by hand already"):
+        carry_out(after, order("pause"), SPEC)
 
 
 def test_completing_serves_the_candidate_to_everybody() -> None:
     after = carry_out(SOAKING, order("complete"), SPEC)
     assert (after.phase, after.weight, after.reason) == (Phase.completed, LINE, "")
-
-
-# --- rolling back -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("verb", "cause"),
-    [("rollback", "user"), ("automatic-rollback", "automatic"), ("emergency-rollback", "emergency")],
-)
-@pytest.mark.parametrize("before", [RUNNING, PAUSED, SOAKING])
-def test_a_rollback_says_why_and_serves_nothing(before: MigrationState, verb: Verb, cause: str) -> None:
-    after = carry_out(before, order(verb), SPEC)
-    assert (after.phase, after.reason, after.weight) == (Phase.rolled_back, cause, 0)
-    assert (after.evicted_run, after.draining) == (1, False)
-    assert after.killed is (cause == "emergency")
-    assert after.stage_index == before.stage_index
-
-
-@pytest.mark.parametrize("verb", ["rollback", "automatic-rollback"])
-@pytest.mark.parametrize(
-    ("asked", "configured", "drains"),
-    [(None, "evict", False), (None, "drain", True), ("drain", "evict", True), ("evict", "drain", False)],
-)
-def test_how_conversations_leave_is_as_asked_else_as_configured(
-    verb: Verb, asked: str | None, configured: str, drains: bool
-) -> None:
-    before = replace(RUNNING, spec=replace(SPEC, on_rollback=OnRollback(mode=configured)))  # type: ignore[arg-type]
-    after = carry_out(before, order(verb, mode=asked), SPEC)
-    assert (after.draining, after.evicted_run) == (drains, 0 if drains else 1)
-
-
-@pytest.mark.parametrize("asked", [None, "drain", "evict"])
-def test_an_emergency_always_evicts(asked: str | None) -> None:
-    before = replace(RUNNING, spec=replace(SPEC, on_rollback=OnRollback(mode="drain")))
-    after = carry_out(before, order("emergency-rollback", mode=asked), SPEC)
-    assert (after.draining, after.evicted_run) == (False, 1)
-
-
-def test_an_emergency_ends_a_drain() -> None:
-    after = carry_out(DRAINING, order("emergency-rollback"), SPEC)
-    assert (after.killed, after.draining, after.evicted_run) == (True, False, 1)
-
-
-@pytest.mark.parametrize("mode", [None, "evict"])
-def test_a_drain_can_be_cut_short(mode: str | None) -> None:
-    after = carry_out(DRAINING, order("rollback", mode=mode), SPEC)
-    assert (after.phase, after.draining, after.evicted_run) == (Phase.rolled_back, False, 1)
-
-
-@pytest.mark.parametrize(("before", "mode"), [(DRAINING, "drain"), (ROLLED_BACK, None), (KILLED, "evict")])
-def test_what_is_rolled_back_cannot_be_rolled_back_again(before: MigrationState, mode: str | None) -> None:
-    with pytest.raises(Conflict, match="rolled back already"):
-        carry_out(before, order("rollback", mode=mode), SPEC)
-
-
-def test_a_process_without_configuration_stops_just_as_an_emergency_rollback_does() -> None:
-    for before in (DRAFT, RUNNING, PAUSED, SOAKING, DRAINING):
-        alone = rollout.emergency(before, by="ada", at=99.0)
-        assert alone == carry_out(before, order("emergency-rollback"), SPEC)
-
-
-def test_a_draft_has_nothing_to_drain() -> None:
-    after = carry_out(DRAFT, order("rollback", mode="drain"), SPEC)
-    assert (after.phase, after.draining) == (Phase.rolled_back, False)
 
 
 # --- for people ---------------------------------------------------------------------------------------------
@@ -373,5 +339,13 @@ def test_no_history_of_verbs_breaks_an_invariant(history: list[tuple[Verb, float
             assert state.draining is (state.evicted_run < state.run)
         else:
             assert not state.draining
-        if verb in ("pause", "resume"):
+        if verb in ("pause", "resume", "approve", "automatic-pause", "automatic-resume", "freeze-baseline"):
             assert state.weight == before.weight
+        assert state.widest >= state.weight
+        if state.run == before.run:
+            assert state.entry >= before.entry
+            assert state.widest >= before.widest
+        else:
+            assert (state.entry, state.approved_by, state.slow_after_s) == (1, "", 0.0)
+        if state.entry != before.entry:
+            assert not state.approved_by
