@@ -20,7 +20,7 @@ OLD_RUN_KEPT_S = 30 * 86_400
 """How long the enrolments of a run are kept once the next one has begun."""
 
 TALLY_KEPT_S = 90 * 86_400
-"""How long what a process counted of a run is kept after it was last written."""
+"""How long what was counted in a scope is kept after any process last wrote there."""
 
 REPLICA_TTL_S = 60.0
 """How long a heartbeat counts: a process that has been silent for longer is not expected to acknowledge
@@ -193,8 +193,8 @@ class Fleet(Protocol):
     async def put_tally(self, migration: str, scope: str, replica_id: str, tally: dict[str, Any]) -> None:
         """Replace what this process has counted in one scope (`<run>`, or `<run>.<entry>`).
 
-        Kept for `TALLY_KEPT_S` after the last write, whatever becomes of the process: sums over all processes
-        of a run never go back.
+        Kept for `TALLY_KEPT_S` after anybody's last write in the scope, whatever becomes of the process: sums
+        over all processes of a run never go back.
         """
         ...
 
@@ -263,3 +263,12 @@ def successor(state: MigrationState, stored: Order | None, expected: Order) -> M
 def supersedes(state: MigrationState, stored: Order | None) -> bool:
     """Tell whether a state that somebody still has is newer than what the store has, if it has anything."""
     return stored is None or state.order > stored
+
+
+def admit(migration: str, name: str, epoch: int, *, stored: int) -> None:
+    """Raise StaleWrite if a document of a greater epoch is stored: its writer does not lead any more."""
+    if epoch < stored:
+        raise StaleWrite(
+            f"document {name!r} of migration {migration!r} is at epoch {stored}: "
+            f"a writer of epoch {epoch} is too late"
+        )

@@ -16,6 +16,7 @@ REPORT = ReplicaReport(
     in_flight=7,
     gateway_version="1.2.3",
     snapshot_age_s=0.25,
+    candidate_sent_at={"m": 1_799_999_999.75},
 )
 
 

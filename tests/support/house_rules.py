@@ -30,11 +30,12 @@ OWNERS: Mapping[str, tuple[str, ...]] = {
     "httptools": ("gateway/proxy/transport/wire.py", "gateway/cli/edge.py"),
     "httpx2": (
         "gateway/evals/*",
-        "gateway/control/notify.py",
+        "gateway/control/notify/*",
         "gateway/control/vendor.py",
         "gateway/cli/*",
         "gateway/demo/*",
     ),
+    "jsonschema_rs": ("gateway/core/checks/schemas.py",),
     "msgspec": ("gateway/compat/*", "gateway/core/types.py"),
     "prometheus_client": ("gateway/series.py",),
     "pydantic": (
@@ -58,7 +59,15 @@ OWNERS: Mapping[str, tuple[str, ...]] = {
 
 PROVEN_ELSEWHERE: Mapping[str, tuple[str, str]] = {
     "gateway/store/ports.py": ("tests/store/test_contract.py", "Protocols; the suite is their meaning"),
+    "gateway/store/backends/redis_evidence.py": (
+        "tests/store/test_contract_evidence.py",
+        "one suite for both stores",
+    ),
     "gateway/store/backends/redis_store.py": ("tests/store/test_contract.py", "one suite for both stores"),
+    "gateway/store/backends/sqlite_evidence.py": (
+        "tests/store/test_contract_evidence.py",
+        "one suite for both stores",
+    ),
     "gateway/store/backends/sqlite_rows.py": (
         "tests/store/test_contract_memory.py",
         "one suite for both stores",

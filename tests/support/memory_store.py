@@ -17,11 +17,13 @@ from gateway.core.types import Arm, Event, MigrationState, Pin
 from gateway.errors import StoreUnavailable
 from gateway.store.ports import (
     REPLICA_TTL_S,
+    TALLY_KEPT_S,
     Enrolment,
     PinWrite,
     Recall,
     Recollection,
     ReplicaReport,
+    admit,
     successor,
     supersedes,
 )
@@ -40,6 +42,12 @@ class Data:
     notes: dict[tuple[str, str], tuple[bytes, float]] = field(default_factory=dict)
     reports: dict[str, tuple[ReplicaReport, float]] = field(default_factory=dict)
     counts: dict[tuple[str, str], tuple[dict[str, Any], float]] = field(default_factory=dict)
+    tallies: dict[tuple[str, str], dict[str, dict[str, Any]]] = field(default_factory=dict)
+    scopes: dict[tuple[str, str], float] = field(default_factory=dict)
+    """With the time at which all that was counted there expires."""
+    claims: dict[tuple[str, int, str, str], str] = field(default_factory=dict)
+    documents: dict[tuple[str, str], tuple[int, bytes]] = field(default_factory=dict)
+    """With the epoch of its writer."""
     lease: tuple[str, float] | None = None
     epoch: int = 0
     secret: bytes | None = None
@@ -238,6 +246,39 @@ class MemoryStore:
             for (name, replica), (counts, until) in data.counts.items()
             if name == migration and until > now
         }
+
+    async def put_tally(self, migration: str, scope: str, replica_id: str, tally: dict[str, Any]) -> None:
+        data = await self._reach("put_tally")
+        if data.scopes.get((migration, scope), 0.0) <= self.server.clock.now():
+            data.tallies.pop((migration, scope), None)
+        data.tallies.setdefault((migration, scope), {})[replica_id] = copy.deepcopy(tally)
+        data.scopes[migration, scope] = self.server.clock.now() + TALLY_KEPT_S
+
+    async def tallies(self, migration: str, scope: str) -> dict[str, dict[str, Any]]:
+        data = await self._reach("tallies")
+        if data.scopes.get((migration, scope), 0.0) <= self.server.clock.now():
+            return {}
+        return copy.deepcopy(data.tallies[migration, scope])
+
+    async def claim(
+        self, migration: str, run: int, replica_id: str, claims: Sequence[tuple[str, str]]
+    ) -> list[bool]:
+        data = await self._reach("claim")
+        return [data.claims.setdefault((migration, run, *pair), replica_id) == replica_id for pair in claims]
+
+    async def put_document(self, migration: str, name: str, body: bytes, *, epoch: int) -> None:
+        data = await self._reach("put_document")
+        admit(migration, name, epoch, stored=data.documents.get((migration, name), (0, b""))[0])
+        data.documents[migration, name] = epoch, body
+
+    async def document(self, migration: str, name: str) -> bytes | None:
+        data = await self._reach("document")
+        return data.documents.get((migration, name), (0, None))[1]
+
+    async def documents(self, migration: str, prefix: str) -> dict[str, bytes]:
+        data = await self._reach("documents")
+        found = sorted((key[1], body) for key, (_, body) in data.documents.items() if key[0] == migration)
+        return {name: body for name, body in found if name.startswith(prefix)}
 
     async def secret(self) -> bytes:
         data = await self._reach("secret")

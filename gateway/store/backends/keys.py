@@ -8,6 +8,10 @@ within one slot where the keyspace is sharded behind a proxy.
     gw:{<migration>}:pin:<key>        string   arm|run|ruleset, with a ttl
     gw:{<migration>}:note:<key>       string   a sealed note, with a ttl
     gw:{<migration>}:<run>:<arm>      set      units enrolled
+    gw:{<migration>}:<run>:claims     hash     <length of failure>:<failure>:<unit> → replica, with a ttl
+    gw:{<migration>}:tally:<scope>    hash     replica → JSON, with a ttl that each write renews
+    gw:{<migration>}:documents        set      names
+    gw:{<migration>}:document:<name>  hash     epoch, body
     gw:{<migration>}:counts           zset     replicas that have counted → when their counts end
     gw:{<migration>}:counts:<replica> string   JSON, with a ttl
     gw:{@fleet}:migrations            set      names
@@ -59,6 +63,31 @@ def note(migration: str, key: str) -> str:
 def enrolled(migration: str, run: int, arm: Arm) -> str:
     """Return the key of the units that one arm has enrolled in one run."""
     return f"{_of(migration)}:{run}:{arm.value}"
+
+
+def claims(migration: str, run: int) -> str:
+    """Return the key of who claimed which first failure of a run."""
+    return f"{_of(migration)}:{run}:claims"
+
+
+def claimed(failure: str, unit_key: str) -> str:
+    """Return the field of one first failure; no two are alike, whatever they are called."""
+    return f"{len(failure)}:{failure}:{unit_key}"
+
+
+def tally(migration: str, scope: str) -> str:
+    """Return the key of what every process has counted in one scope."""
+    return f"{_of(migration)}:tally:{scope}"
+
+
+def documents(migration: str) -> str:
+    """Return the key of the names of a migration's documents."""
+    return f"{_of(migration)}:documents"
+
+
+def document(migration: str, name: str) -> str:
+    """Return the key of one document."""
+    return f"{_of(migration)}:document:{name}"
 
 
 def counting(migration: str) -> str:

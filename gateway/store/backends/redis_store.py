@@ -6,12 +6,13 @@ server has applied it; each commit therefore writes an id of its own, by which i
 """
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gateway.core.types import Arm, Event, MigrationState, Pin, from_json, parse_json, to_json
+from gateway.core.types import Arm, Event, MigrationState, Pin, from_json, to_json
 from gateway.store.backends import keys
+from gateway.store.backends.redis_evidence import RedisEvidence, in_ms
 from gateway.store.backends.redis_link import Commands, RedisLink
 from gateway.store.ports import (
     OLD_RUN_KEPT_S,
@@ -27,18 +28,15 @@ from gateway.store.ports import (
 )
 from gateway.tasks import Clock
 
-INDEX_KEPT_S = 86_400
-"""How long an index names a process that is gone; clients write its times, and their clocks may differ."""
 NOTES_AT_ONCE = 500
 """Most keys of one MGET: the server does nothing else meanwhile."""
 
 
-class RedisStore:
+class RedisStore(RedisEvidence):
     """The ports of `gateway.store.ports` on a Redis server."""
 
     def __init__(self, url: str, *, clock: Clock) -> None:
-        self._link = RedisLink(url, keys.CHANGED)
-        self._clock = clock
+        super().__init__(RedisLink(url, keys.CHANGED), clock)
         self._secret: bytes | None = None
 
     async def open(self) -> None:
@@ -80,6 +78,7 @@ class RedisStore:
             if stored is not None and after.run > stored.run:
                 for arm in Arm:
                     pipe.expire(keys.enrolled(after.name, stored.run, arm), OLD_RUN_KEPT_S)
+                pipe.expire(keys.claims(after.name, stored.run), OLD_RUN_KEPT_S)
             await pipe.execute()
             return after
 
@@ -190,7 +189,7 @@ class RedisStore:
                 pipe.set(keys.note(migration, key), value, ex=ttl_s)
             await pipe.execute()
 
-    # --- who serves, who leads, what was counted ------------------------------------------------------------
+    # --- who serves, who leads ------------------------------------------------------------------------------
 
     async def report(self, report: ReplicaReport) -> None:
         """Write this process's heartbeat."""
@@ -217,7 +216,7 @@ class RedisStore:
             if await pipe.get(keys.LEASE) is not None:
                 return None
             pipe.multi()
-            pipe.set(keys.LEASE, holder, px=_ms(ttl_s))
+            pipe.set(keys.LEASE, holder, px=in_ms(ttl_s))
             pipe.incr(keys.EPOCH)
             return int((await pipe.execute())[1])
 
@@ -230,7 +229,7 @@ class RedisStore:
             if await pipe.get(keys.LEASE) != holder.encode():
                 return False
             pipe.multi()
-            pipe.pexpire(keys.LEASE, _ms(ttl_s))
+            pipe.pexpire(keys.LEASE, in_ms(ttl_s))
             return bool((await pipe.execute())[0])
 
         return await self._link.compare_and_set(keys.LEASE, attempt)
@@ -246,16 +245,6 @@ class RedisStore:
 
         await self._link.compare_and_set(keys.LEASE, attempt)
 
-    async def put_counts(self, migration: str, replica_id: str, counts: dict[str, Any], ttl_s: float) -> None:
-        """Replace this process's counts."""
-        key, index = keys.counts(migration, replica_id), keys.counting(migration)
-        await self._put(key, index, replica_id, doc=to_json(counts), ttl_s=ttl_s)
-
-    async def counts(self, migration: str) -> dict[str, dict[str, Any]]:
-        """Return every process's counts that have not outlived their ttl."""
-        docs = await self._indexed(keys.counting(migration), lambda replica: keys.counts(migration, replica))
-        return {replica: parse_json(doc) for replica, doc in docs.items()}
-
     async def secret(self) -> bytes:
         """Return the fleet's key for hashing units.
 
@@ -268,24 +257,6 @@ class RedisStore:
                 raise ValueError("the secret was lost while it was read")
             self._secret = bytes(stored)
             return self._secret
-
-    # --- documents that end by time -------------------------------------------------------------------------
-
-    async def _put(self, key: str, index: str, member: str, *, doc: bytes, ttl_s: float) -> None:
-        """Write one process's document, and name the process in its index."""
-        now = self._clock.now()
-        async with self._link.batch(atomic=True) as pipe:
-            pipe.set(key, doc, px=_ms(ttl_s))
-            pipe.zadd(index, {member: now + ttl_s})
-            pipe.zremrangebyscore(index, "-inf", now - INDEX_KEPT_S)
-            await pipe.execute()
-
-    async def _indexed(self, index: str, key_of: Callable[[str], str]) -> dict[str, bytes]:
-        """Return the documents of the processes that an index names, without those that have expired."""
-        async with self._link.asking() as redis:
-            members = [member.decode() for member in await redis.zrange(index, 0, -1)]
-            docs = await redis.mget([key_of(member) for member in members]) if members else []
-            return {member: doc for member, doc in zip(members, docs, strict=True) if doc is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,7 +309,3 @@ def _raise_nested(answers: Iterable[Any]) -> None:
 def _pin(value: bytes) -> Pin:
     arm, run, ruleset = value.decode().split("|", 2)
     return Pin(Arm(arm), int(run), ruleset)
-
-
-def _ms(seconds: float) -> int:
-    return max(1, round(seconds * 1000))

@@ -54,7 +54,35 @@ NOTES = (
         data BLOB NOT NULL, PRIMARY KEY (migration, key))""",
     "CREATE INDEX notes_by_end ON notes (expires_at)",
 )
-STEPS = (SCHEMA, NOTES)
+EVIDENCE = (
+    """CREATE TABLE scopes (migration TEXT NOT NULL, scope TEXT NOT NULL, expires_at REAL NOT NULL,
+        PRIMARY KEY (migration, scope)) WITHOUT ROWID""",
+    """CREATE TABLE tallies (migration TEXT NOT NULL, scope TEXT NOT NULL, replica TEXT NOT NULL,
+        doc BLOB NOT NULL, PRIMARY KEY (migration, scope, replica))""",
+    """CREATE TABLE claims (migration TEXT NOT NULL, run INTEGER NOT NULL, failure TEXT NOT NULL,
+        unit TEXT NOT NULL, replica TEXT NOT NULL,
+        PRIMARY KEY (migration, run, failure, unit)) WITHOUT ROWID""",
+    """CREATE TABLE documents (migration TEXT NOT NULL, name TEXT NOT NULL, epoch INTEGER NOT NULL,
+        body BLOB NOT NULL, PRIMARY KEY (migration, name))""",
+    # How many are enrolled is asked every few seconds, and a run may have a million of them: it is counted as
+    # they come and go. A row that is replaced goes without a DELETE, so what was there is looked at before.
+    """CREATE TABLE enrolled (migration TEXT NOT NULL, run INTEGER NOT NULL, arm TEXT NOT NULL,
+        units INTEGER NOT NULL, PRIMARY KEY (migration, run, arm)) WITHOUT ROWID""",
+    "INSERT INTO enrolled SELECT migration, run, arm, count(*) FROM enrolments GROUP BY migration, run, arm",
+    """CREATE TRIGGER unit_replaced BEFORE INSERT ON enrolments BEGIN
+        UPDATE enrolled SET units = units - 1 WHERE (migration, run, arm) IN (SELECT migration, run, arm
+            FROM enrolments WHERE migration = NEW.migration AND run = NEW.run AND unit = NEW.unit);
+        END""",
+    """CREATE TRIGGER unit_enrolled AFTER INSERT ON enrolments BEGIN
+        INSERT INTO enrolled VALUES (NEW.migration, NEW.run, NEW.arm, 1)
+            ON CONFLICT (migration, run, arm) DO UPDATE SET units = units + 1;
+        END""",
+    """CREATE TRIGGER unit_forgotten AFTER DELETE ON enrolments BEGIN
+        UPDATE enrolled SET units = units - 1
+            WHERE migration = OLD.migration AND run = OLD.run AND arm = OLD.arm;
+        END""",
+)
+STEPS = (SCHEMA, NOTES, EVIDENCE)
 """What makes each version of the schema from the one before."""
 SCHEMA_VERSION = len(STEPS)
 

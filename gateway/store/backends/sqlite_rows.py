@@ -1,4 +1,4 @@
-"""The rows of a SQLite store that end by time or with a run: pins, notes, enrolments."""
+"""The rows of a SQLite store that end by time or with a run: pins, notes, enrolments, what was counted."""
 
 from gateway.core.types import Arm, Pin
 from gateway.store.backends.sqlite_file import Database
@@ -17,6 +17,13 @@ _PRUNING = (
     "DELETE FROM replicas WHERE id IN (SELECT id FROM replicas WHERE expires_at <= ? LIMIT ?)",
     """DELETE FROM counts WHERE (migration, replica) IN
         (SELECT migration, replica FROM counts WHERE expires_at <= ? LIMIT ?)""",
+    """DELETE FROM claims WHERE (migration, run, failure, unit) IN (SELECT migration, run, failure, unit
+        FROM claims JOIN ended_runs USING (migration, run) WHERE expires_at <= ? LIMIT ?)""",
+    """DELETE FROM tallies WHERE rowid IN (SELECT tallies.rowid
+        FROM tallies JOIN scopes USING (migration, scope) WHERE expires_at <= ? LIMIT ?)""",
+    """DELETE FROM scopes WHERE (migration, scope) IN (SELECT migration, scope
+        FROM scopes LEFT JOIN tallies USING (migration, scope)
+        WHERE expires_at <= ? AND doc IS NULL LIMIT ?)""",
 )
 
 

@@ -12,11 +12,11 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from gateway.core.types import Arm, Event, MigrationState, from_json, parse_json, to_json
+from gateway.core.types import Arm, Event, MigrationState, from_json, to_json
 from gateway.errors import StoreUnavailable
 from gateway.store.backends import sqlite_rows
+from gateway.store.backends.sqlite_evidence import SqliteEvidence
 from gateway.store.backends.sqlite_file import Database, Lane
 from gateway.store.ports import (
     OLD_RUN_KEPT_S,
@@ -36,18 +36,14 @@ logger = logging.getLogger(__name__)
 
 POLL_S = 0.05
 """Between two looks at whether something was published."""
-PRUNE_EVERY_S = 10.0
 
 
-class SqliteStore:
+class SqliteStore(SqliteEvidence):
     """The ports of `gateway.store.ports` on a SQLite file."""
 
     def __init__(self, path: str, *, clock: Clock) -> None:
-        self._clock = clock
-        self._writes = Lane(Path(path), writes=True)
-        self._reads = Lane(Path(path), writes=False)
+        super().__init__(Lane(Path(path), writes=True), Lane(Path(path), writes=False), clock)
         self._secret: bytes | None = None
-        self._pruned_at = 0.0
         self._looked_at: tuple[Database, int] | None = None
         self._publications = 0
         self._seen: int | None = None
@@ -195,8 +191,7 @@ class SqliteStore:
 
         def read(database: Database) -> dict[Arm, int]:
             rows = database.execute(
-                "SELECT arm, count(*) FROM enrolments WHERE migration = ? AND run = ? GROUP BY arm",
-                (migration, run),
+                "SELECT arm, units FROM enrolled WHERE migration = ? AND run = ?", (migration, run)
             )
             return dict.fromkeys(Arm, 0) | {Arm(arm): count for arm, count in rows}
 
@@ -225,7 +220,7 @@ class SqliteStore:
 
         await self._writes.run(write)
 
-    # --- who serves, who leads, what was counted ------------------------------------------------------------
+    # --- who serves, who leads ------------------------------------------------------------------------------
 
     async def report(self, report: ReplicaReport) -> None:
         """Write this process's heartbeat."""
@@ -284,29 +279,6 @@ class SqliteStore:
             lambda database: database.execute("DELETE FROM lease WHERE holder = ?", (holder,))
         )
 
-    async def put_counts(self, migration: str, replica_id: str, counts: dict[str, Any], ttl_s: float) -> None:
-        """Replace this process's counts."""
-        now = self._clock.now()
-
-        def write(database: Database) -> None:
-            row = (migration, replica_id, now + ttl_s, to_json(counts))
-            database.execute("INSERT OR REPLACE INTO counts VALUES (?, ?, ?, ?)", row)
-            self._prune(database, now)
-
-        await self._writes.run(write)
-
-    async def counts(self, migration: str) -> dict[str, dict[str, Any]]:
-        """Return every process's counts that have not outlived their ttl."""
-        now = self._clock.now()
-
-        def read(database: Database) -> dict[str, dict[str, Any]]:
-            rows = database.execute(
-                "SELECT replica, doc FROM counts WHERE migration = ? AND expires_at > ?", (migration, now)
-            )
-            return {replica: parse_json(doc) for replica, doc in rows}
-
-        return await self._reads.run(read)
-
     async def secret(self) -> bytes:
         """Return the fleet's key for hashing units.
 
@@ -315,12 +287,6 @@ class SqliteStore:
         candidate = self._secret or secrets.token_bytes(32)
         self._secret = await self._writes.run(lambda database: _keep_secret(database, candidate))
         return self._secret
-
-    def _prune(self, database: Database, now: float) -> None:
-        """Remove what has expired, now and then."""
-        if abs(now - self._pruned_at) >= PRUNE_EVERY_S:
-            self._pruned_at = now
-            sqlite_rows.prune(database, now)
 
 
 def _stored(database: Database, migration: str) -> tuple[Order | None, int]:

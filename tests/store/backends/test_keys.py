@@ -15,6 +15,12 @@ OF_A_MIGRATION = [
     keys.enrolled("m", 1, Arm.control),
     keys.enrolled("m", 1, Arm.candidate),
     keys.enrolled("m", 11, Arm.control),
+    keys.claims("m", 1),
+    keys.claims("m", 11),
+    keys.tally("m", "1"),
+    keys.tally("m", "1.1"),
+    keys.documents("m"),
+    keys.document("m", "evidence"),
     keys.counting("m"),
     keys.counts("m", "replica"),
 ]
@@ -37,6 +43,18 @@ def test_keys_that_are_written_together_share_a_hash_tag(group: list[str], tag: 
 def test_no_two_meanings_share_a_key() -> None:
     everything = [*OF_A_MIGRATION, *OF_THE_FLEET]
     assert len(set(everything)) == len(everything)
+
+
+def test_no_two_first_failures_share_a_field() -> None:
+    pairs = [
+        ("a", "b:c"),
+        ("a:b", "c"),
+        ("", "a:b:c"),
+        ("1:a", "b"),
+        ("check:json", "u"),
+        ("check", "json:u"),
+    ]
+    assert len({keys.claimed(*pair) for pair in pairs}) == len(pairs)
 
 
 def test_migrations_share_no_key() -> None:

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.types import Arm, Pin
-from gateway.errors import StoreUnavailable
+from gateway.errors import StaleWrite, StoreUnavailable
 from gateway.store.backends import keys
 from gateway.store.backends.factory import make_store
-from gateway.store.ports import Enrolment, PinWrite, Recall, ReplicaReport, Store
+from gateway.store.ports import OLD_RUN_KEPT_S, Enrolment, PinWrite, Recall, ReplicaReport, Store
 from tests.support.redis_server import RedisServer
 from tests.support.relay import Relay
 from tests.support.stores import RedisBench, event, state
@@ -37,6 +37,9 @@ async def use_everything(store: Store) -> None:
     first = await store.commit(state(), event(), expected=(0, 0))
     await store.remember([PinWrite("m", "k", PIN, 60), Enrolment("m", 1, "ann", Arm.candidate)])
     await store.remember([Enrolment("m", 1, "bob", Arm.control)])
+    await store.claim("m", 1, "a", [("error", "ann")])
+    await store.put_tally("m", "1", "a", {"ok": 1})
+    await store.put_document("m", "evidence", b"{}", epoch=1)
     await store.commit(replace(first, run=2), event(), expected=first.order)
     await store.restore(state("lost", epoch=1, version=1))
     await store.append("m", event())
@@ -52,6 +55,9 @@ async def use_everything(store: Store) -> None:
     await store.events("m")
     await store.enrolled("m", 1)
     await store.counts("m")
+    await store.tallies("m", "1")
+    await store.document("m", "evidence")
+    await store.documents("m", "e")
 
 
 async def test_whatever_is_kept_for_a_while_has_an_end_on_the_server(
@@ -65,9 +71,46 @@ async def test_whatever_is_kept_for_a_while_has_an_end_on_the_server(
         keys.enrolled("m", 1, Arm.candidate),
         keys.enrolled("m", 1, Arm.control),
         keys.replica("a"),
+        keys.claims("m", 1),
+        keys.tally("m", "1"),
         keys.counts("m", "a"),
         keys.LEASE,
     }
+
+
+async def test_claims_end_with_their_run_and_not_before(store: Store, redis: RedisServer) -> None:
+    first = await store.commit(state(run=1), event(), expected=(0, 0))
+    await store.claim("m", 1, "a", [("error", "ann")])
+    with redis.client() as client:
+        assert client.ttl(keys.claims("m", 1)) > OLD_RUN_KEPT_S
+        await store.commit(replace(first, run=2), event(), expected=first.order)
+        assert 0 < client.ttl(keys.claims("m", 1)) <= OLD_RUN_KEPT_S
+
+
+async def test_a_document_that_somebody_writes_meanwhile_is_compared_again(
+    store: Store, redis: RedisServer
+) -> None:
+    async with RedisBench(redis) as bench:
+        others = [store, *[await bench.open() for _ in range(3)]]
+        writes = (one.put_document("m", "d", b"%d" % n, epoch=n) for n, one in enumerate(others, start=1))
+        results = await asyncio.gather(*writes, return_exceptions=True)
+    assert {type(result) for result in results} <= {type(None), StaleWrite}
+    assert await store.document("m", "d") == b"4"
+
+
+async def test_claiming_takes_one_round_trip(store: Store, relay: Relay) -> None:
+    await store.load()
+    before = len(relay.received)
+    await store.claim("m", 1, "a", [("error", "ann"), ("refused", "ann"), ("error", "bob")])
+    assert len(relay.received) == before + 1
+
+
+async def test_a_claim_whose_answer_was_lost_is_still_ones_own(store: Store, relay: Relay) -> None:
+    relay.lose_answer_to = b"EXEC"
+    with pytest.raises(StoreUnavailable):
+        await store.claim("m", 1, "a", [("error", "ann")])
+    assert await store.claim("m", 1, "b", [("error", "ann")]) == [False]
+    assert await store.claim("m", 1, "a", [("error", "ann")]) == [True]
 
 
 async def test_no_scripts_run_and_no_command_fails(store: Store, redis: RedisServer) -> None:

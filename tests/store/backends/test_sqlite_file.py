@@ -140,17 +140,24 @@ async def test_what_has_ended_is_removed_from_the_file_by_and_by(bench: SqliteBe
         pin = Pin(Arm.control, 1, "v1")
         await store.remember([PinWrite("m", f"k{n}", pin, 60) for n in range(30)])
         await store.remember([Enrolment("m", 1, f"u{n}", Arm.control) for n in range(30)])
+        await store.claim("m", 1, "a", [("error", f"u{n}") for n in range(30)])
         await store.put_counts("m", "a", {"ok": 1}, 30)
+        await store.put_tally("m", "1", "a", {"ok": 1})
         await store.commit(replace(first, run=2), event(), expected=first.order)
-        bench.pass_time(31 * 86_400)
+        bench.pass_time(91 * 86_400)
         await store.remember([PinWrite("m", "fresh", pin, 60), Enrolment("m", 2, "ann", Arm.control)])
         with by_hand(bench) as database:
-            left = {
-                "pins": database.execute("SELECT count(*) FROM pins").fetchone()[0],
-                "enrolments": database.execute("SELECT count(*) FROM enrolments").fetchone()[0],
-                "counts": database.execute("SELECT count(*) FROM counts").fetchone()[0],
-            }
-        assert left == {"pins": 1, "enrolments": 1, "counts": 0}
+            left = dict(
+                database.execute("""
+                    SELECT 'pins', count(*) FROM pins
+                    UNION SELECT 'enrolments', count(*) FROM enrolments
+                    UNION SELECT 'claims', count(*) FROM claims
+                    UNION SELECT 'counts', count(*) FROM counts
+                    UNION SELECT 'tallies', count(*) FROM tallies
+                    UNION SELECT 'scopes', count(*) FROM scopes""").fetchall()
+            )
+        assert left == {"pins": 1, "enrolments": 1, "claims": 0, "counts": 0, "tallies": 0, "scopes": 0}
+        assert await store.enrolled("m", 1) == {Arm.control: 0, Arm.candidate: 0}
 
 
 async def test_work_that_fails_undoes_what_it_wrote(bench: SqliteBench) -> None:
@@ -185,10 +192,28 @@ async def test_a_file_of_an_older_schema_is_brought_up_and_keeps_what_it_has(ben
     async with bench:
         store = await bench.open()
         first = await store.commit(state(), event(), expected=(0, 0))
+        await store.remember([Enrolment("m", 1, unit, Arm.control) for unit in ("ann", "bob")])
         with by_hand(bench) as database:
-            database.execute("DROP TABLE notes")
+            for trigger in ("unit_replaced", "unit_enrolled", "unit_forgotten"):
+                database.execute(f"DROP TRIGGER {trigger}")
+            for table in ("notes", "scopes", "tallies", "claims", "documents", "enrolled"):
+                database.execute(f"DROP TABLE {table}")
             database.execute("PRAGMA user_version = 1")
         newer = await bench.open()
         await newer.write_notes("m", {"a": b"sealed"}, 60)
         assert await newer.read_notes("m", ["a"]) == {"a": b"sealed"}
         assert await newer.load() == {"m": first}
+        await newer.remember([Enrolment("m", 1, "cy", Arm.control), Enrolment("m", 1, "bob", Arm.candidate)])
+        assert await newer.enrolled("m", 1) == {Arm.control: 2, Arm.candidate: 1}
+        await newer.put_document("m", "evidence", b"{}", epoch=1)
+        assert await newer.document("m", "evidence") == b"{}"
+
+
+async def test_what_a_process_of_an_older_gateway_enrols_meanwhile_is_counted_too(bench: SqliteBench) -> None:
+    async with bench:
+        store = await bench.open()
+        await store.remember([Enrolment("m", 1, "ann", Arm.control)])
+        with by_hand(bench) as database:
+            for arm in ("control", "candidate", "candidate"):
+                database.execute("INSERT OR REPLACE INTO enrolments VALUES ('m', 1, 'ann', ?)", (arm,))
+        assert await store.enrolled("m", 1) == {Arm.control: 0, Arm.candidate: 1}
