@@ -118,7 +118,7 @@ class Reader:
             unit=unit,
             arm=assignment.arm,
             reason=assignment.reason,
-            bucket=assign.bucket_of(name, state.run, unit) if state.run else None,
+            bucket=assign.bucket_of(name, state.hash_run, unit) if state.run else None,
             rung=spec.unit[0] if spec.unit else "",
             enrolled=assignment.enrolled,
             record=record,

@@ -7,12 +7,15 @@ With a candidate share of c points the candidate is [0, c). While c ≤ 50 000 i
 and both arms enrol at the same time. Above 50 000 everybody else is control and the arms are no longer
 compared. Known answers for name `m`, run 1: `alice` → 3440, `bob` → 37642, `user-42` → 70352.
 
+A run that keeps the people of an earlier one hashes with that one's number. One that excludes them keeps
+whoever that draw gave to the candidate on control, until control ends.
+
 Precedence, first match wins: killed, denied, unservable, forced, not_running (draft, rolled back), allowed
-user or task, holdback, the conversation's pin, no unit, its unit's record, the hash. A request without an
-assistant turn in its history starts afresh: pins and records do not bind it. One that continues follows its
-pin; without a pin its unit's record decides; without either it is carried over on control. So no change of
-weight switches the model inside a conversation - which is why conversations are pinned to control as well,
-even where nothing is compared (draft, rolled back, holdback): later their unit may be given to the
+user or task, holdback, excluded, the conversation's pin, no unit, its unit's record, the hash. A request
+without an assistant turn in its history starts afresh: pins and records do not bind it. One that continues
+follows its pin; without a pin its unit's record decides; without either it is carried over on control. So no
+change of weight switches the model inside a conversation - which is why conversations are pinned to control
+as well, even where nothing is compared (draft, rolled back, holdback): later their unit may be given to the
 candidate, or control may end. Once completed there is no control to carry over to: only a live pin still
 keeps a conversation there.
 """
@@ -67,6 +70,11 @@ def in_holdback(name: str, unit: str, percent: float) -> bool:
     return percent > 0 and _point(f"{name}:holdback:{unit}") < round(percent * LINE / 100)
 
 
+def is_excluded(state: MigrationState, unit: str) -> bool:
+    """Tell whether an earlier run gave the unit to the candidate, and this one is to spare it."""
+    return any(bucket_of(state.name, seed, unit) < widest for seed, widest in state.excluded)
+
+
 def served_weight(state: MigrationState) -> int:
     """Return the candidate's share of the line that the phase serves, in points."""
     if state.phase is Phase.completed or state.phase is Phase.soaking:
@@ -112,7 +120,7 @@ def remember(state: MigrationState, facts: Facts, pin: Pin | None, record: Arm |
         return Assignment(Arm.control, Reason.not_running, pins=True)
     if facts.unit is None:
         return replace(_unassignable(state), pins=True)
-    bucket = bucket_of(state.name, state.run, facts.unit)
+    bucket = bucket_of(state.name, state.hash_run, facts.unit)
     if facts.continues and state.phase is not Phase.completed:
         if record is not None:
             return Assignment(record, Reason.recorded, enrolled=True, pins=True, bucket=bucket)
@@ -128,7 +136,7 @@ def without_memory(state: MigrationState, facts: Facts) -> Assignment:
         return Assignment(Arm.control, Reason.not_running)
     if facts.unit is None:
         return _unassignable(state)
-    bucket = bucket_of(state.name, state.run, facts.unit)
+    bucket = bucket_of(state.name, state.hash_run, facts.unit)
     arm, enrolled = by_hash(bucket, served_weight(state))
     return Assignment(arm, Reason.bucket, enrolled=enrolled and not facts.continues, bucket=bucket)
 
@@ -161,4 +169,6 @@ def _listed(state: MigrationState, facts: Facts, lists: Lists, holdback_percent:
         return None
     if in_holdback(state.name, facts.unit, holdback_percent):
         return Assignment(Arm.control, Reason.holdback, pins=True)
+    if is_excluded(state, facts.unit):
+        return Assignment(Arm.control, Reason.excluded, pins=True)
     return None

@@ -120,9 +120,16 @@ def percent(points: int) -> float:
 
 
 def served_percent(state: MigrationState) -> float:
-    """Return the candidate's share that the phase serves; soaking is everybody less the run's holdback."""
-    held_back = state.spec.holdback.percent if state.phase is Phase.soaking and state.spec else 0.0
-    return percent(served_weight(state)) - held_back
+    """Return the candidate's share that the phase serves.
+
+    Soaking is everybody less the run's holdback and whoever is excluded from it.
+    """
+    if state.phase is not Phase.soaking:
+        return percent(served_weight(state))
+    served = 100.0 - (state.spec.holdback.percent if state.spec else 0.0)
+    for _, widest in state.excluded:
+        served *= 1 - widest / LINE
+    return round(served, 3)
 
 
 def paused_by_automation(state: MigrationState) -> bool:

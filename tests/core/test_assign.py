@@ -179,6 +179,9 @@ def test_precedence_row_by_row() -> None:
     lists = replace(lists, allow_tasks=())
     assert now() == (CONTROL, Reason.holdback)
     holdback = 0.0
+    state = replace(RUNNING, excluded=((7, LINE),))
+    assert now() == (CONTROL, Reason.excluded)
+    state = RUNNING
     assert now() == (CANDIDATE, Reason.pinned)
     pin = None
     assert now() == (CANDIDATE, Reason.recorded)
@@ -279,6 +282,53 @@ def test_soaking_is_everybody_less_the_holdback() -> None:
     state = replace(RUNNING, phase=Phase.soaking, weight=LINE)
     arms = [decide(state, Facts(f"user-{n}"), holdback=10).arm for n in range(5_000)]
     assert arms.count(CONTROL) == pytest.approx(500, abs=75)
+
+
+# --- the people of an earlier run ---------------------------------------------------------------------------
+
+
+def test_a_run_that_keeps_the_assignment_hashes_as_the_one_before() -> None:
+    third = replace(RUNNING, run=3)
+    kept = replace(third, seed=1)
+    for facts, bucket in ((ALICE, 3440), (BOB, 37642)):
+        assert decide(kept, facts).bucket == assign.without_memory(kept, facts).bucket == bucket
+        assert decide(kept, facts) == decide(RUNNING, facts)
+        assert decide(third, facts).bucket == bucket_of("m", 3, str(facts.unit)) != bucket
+
+
+@pytest.mark.parametrize("continues", [False, True])
+@pytest.mark.parametrize("phase", SERVING)
+def test_whoever_an_earlier_run_gave_to_the_candidate_stays_on_control(phase: Phase, continues: bool) -> None:
+    state = replace(RUNNING, phase=phase, run=2, weight=LINE, excluded=((1, 5_000),))
+    alice = replace(ALICE, continues=continues)
+    assert decide(state, alice) == Assignment(CONTROL, Reason.excluded, pins=True)
+    assert of(decide(state, replace(BOB, continues=continues), pin=ON_CANDIDATE))[1] is not Reason.excluded
+
+
+@pytest.mark.parametrize(("widest", "excluded"), [(3_440, False), (3_441, True)])
+def test_exclusion_ends_where_the_earlier_run_did(widest: int, excluded: bool) -> None:
+    state = replace(RUNNING, run=2, excluded=((1, widest),))
+    assert (decide(state, ALICE).reason is Reason.excluded) is excluded
+
+
+def test_several_runs_may_be_excluded_and_thin_out_both_arms_alike() -> None:
+    state = replace(RUNNING, run=3, weight=HALF, excluded=((1, 20_000), (2, 20_000)))
+    made = [decide(state, Facts(f"user-{n}")) for n in range(10_000)]
+    spared = [n for n, each in enumerate(made) if each.reason is Reason.excluded]
+    assert len(spared) == pytest.approx(3_600, abs=200)
+    assert all(min(bucket_of("m", run, f"user-{n}") for run in (1, 2)) < 20_000 for n in spared)
+    for arm in Arm:
+        assert sum(each.enrolled and each.arm is arm for each in made) == pytest.approx(3_200, abs=200)
+
+
+def test_once_control_has_ended_nobody_is_spared() -> None:
+    assert of(decide(replace(COMPLETED, excluded=((1, LINE),)), ALICE)) == (CANDIDATE, Reason.bucket)
+
+
+def test_who_is_listed_gets_the_candidate_all_the_same() -> None:
+    state = replace(RUNNING, excluded=((1, LINE),))
+    assert decide(state, ALICE, lists=Lists(allow_users=("alice",))).arm is CANDIDATE
+    assert of(decide(state, Facts(None))) == (CONTROL, Reason.no_unit)
 
 
 # --- no unit ------------------------------------------------------------------------------------------------

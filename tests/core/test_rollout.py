@@ -174,6 +174,12 @@ def test_the_share_is_what_the_phase_serves_less_who_is_held_back(
     assert rollout.summary(held_back)["weight_percent"] == served
 
 
+def test_whoever_is_excluded_is_not_served_in_soaking_either() -> None:
+    spared = replace(SOAKING, excluded=((1, 5_000), (2, 20_000)))
+    assert rollout.served_percent(spared) == 76.0
+    assert rollout.served_percent(replace(spared, phase=Phase.completed)) == 100.0
+
+
 def test_only_verbs_that_must_beat_older_kills_and_snapshots_take_an_epoch() -> None:
     assert set(TAKES_EPOCH) == {"start", "restart", "emergency-rollback"}
 
