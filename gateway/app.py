@@ -31,6 +31,7 @@ from gateway.control.catalogue import CatalogueCheck
 from gateway.control.reader import Reader
 from gateway.control.service import ControlService
 from gateway.control.vendor import list_models
+from gateway.core.gates.verdict import Judgement
 from gateway.core.gates.window import Window
 from gateway.core.spec import MigrationSpec
 from gateway.core.types import Arm
@@ -293,7 +294,7 @@ class Gateway:
         self._metrics.backlog(self._ledger.queued)
         self._metrics.leader(self._controller.leader)
         judged = self._controller.verdicts.items()
-        self._metrics.gates({name: {gate.name: gate.verdict for gate in gates} for name, gates in judged})
+        self._metrics.gates({name: Judgement(tuple(gates)) for name, gates in judged})
 
     def _today(self) -> date:
         return datetime.fromtimestamp(self._clock.now(), UTC).date()
