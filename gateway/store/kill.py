@@ -17,8 +17,10 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
-from gateway.core.types import MigrationState, from_json, to_json
+from gateway.core.rollout import summary
+from gateway.core.types import Event, MigrationState, from_json, to_json
 from gateway.store.local.disk import locked, replace_file
 
 logger = logging.getLogger(__name__)
@@ -38,6 +40,19 @@ class Kill:
     epoch: int
     run: int
     version: int
+
+    @classmethod
+    def of(cls, state: MigrationState, at: float, by: str, reason: str) -> Self:
+        """Return a kill of what is obeyed now."""
+        return cls(at, by, reason, state.epoch, state.run, state.version)
+
+    def event(
+        self, now: float, before: MigrationState, after: MigrationState, details: Mapping[str, str]
+    ) -> Event:
+        """Return the line that the audit log gets once the store is back."""
+        evidence = {"pushed_after": "store outage", "killed_at": self.at, **details}
+        change = summary(before), summary(after)
+        return Event(now, self.by, "emergency-rollback", self.reason, *change, evidence)
 
     def stands_over(self, state: MigrationState) -> bool:
         """Tell whether `state` must not be served as it is."""

@@ -17,15 +17,15 @@ A process that died is not waited for: whoever shares its disk sees that it is g
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
 from gateway import __version__
-from gateway.core.rollout import TABLE, emergency, summary
-from gateway.core.types import Event, MigrationState
+from gateway.core.rollout import TABLE, emergency
+from gateway.core.types import MigrationState
 from gateway.errors import StaleWrite, StoreUnavailable
 from gateway.store import snapshot as disk
 from gateway.store.kill import Kill, KillSwitch
@@ -52,6 +52,8 @@ class Acks:
     expected: tuple[str, ...]
     acknowledged: tuple[str, ...]
     missing: tuple[str, ...]
+    candidate_sent_at: Mapping[str, float] = field(default_factory=dict)
+    """Replica → when it last sent a request to the candidate, as far as it has said so; 0: never."""
 
 
 class Replica:
@@ -67,6 +69,7 @@ class Replica:
         on_change: Callable[[Snapshot], None],
         in_flight: Callable[[], int] = lambda: 0,
         leader: Callable[[], bool] = lambda: False,
+        candidate_sent_at: Callable[[], Mapping[str, float]] = dict,
         on_loss: Callable[[bytes], None] = lambda secret: None,
         on_error: Callable[[str], None] = lambda operation: None,
         jitter: Callable[[float], float] = lambda seconds: seconds,
@@ -75,7 +78,8 @@ class Replica:
         heartbeat_s: float = 2.0,
         call_s: float = 2.0,
     ) -> None:
-        """`on_change` hands the data path what to obey and returns when it does.
+        """`on_change` hands the data path what to obey and returns when it does. `candidate_sent_at` says for
+        each migration when this process last sent a request to its candidate.
 
         `on_loss` is told that the store lost what was remembered there, or turned out to hash units with
         another secret than this process; with the secret that holds from then on. `on_error` is told the name
@@ -89,7 +93,7 @@ class Replica:
         self.ready = False
         self._store, self._data_dir, self._clock = store, data_dir, clock
         self._on_change, self._on_loss, self._on_error = on_change, on_loss, on_error
-        self._in_flight, self._leader = in_flight, leader
+        self._in_flight, self._leader, self._candidate_sent_at = in_flight, leader, candidate_sent_at
         self._poll_s, self._kill_poll_s, self._heartbeat_s = poll_s, kill_poll_s, heartbeat_s
         self._jitter, self._call_s = jitter, call_s
         self._agreed = self.snapshot
@@ -159,7 +163,7 @@ class Replica:
         state = self._agreed.state(name)
         if state.killed:
             return
-        self._kills.set(name, _kill(state, self._clock.now(), by, reason))
+        self._kills.set(name, Kill.of(state, self._clock.now(), by, reason))
         self._apply()
         await asyncio.to_thread(self._kills.persist)
 
@@ -197,7 +201,10 @@ class Replica:
         obeyed[self.id] = self.snapshot.state(name).order
         expected = tuple(sorted(obeyed))
         acknowledged = tuple(replica for replica in expected if obeyed[replica] >= order)
-        return Acks(expected, acknowledged, tuple(replica for replica in expected if obeyed[replica] < order))
+        missing = tuple(replica for replica in expected if obeyed[replica] < order)
+        sent_at = {report.id: report.candidate_sent_at.get(name, 0.0) for report in self._known}
+        sent_at[self.id] = self._candidate_sent_at().get(name, 0.0)
+        return Acks(expected, acknowledged, missing, sent_at)
 
     # --- loops ----------------------------------------------------------------------------------------
 
@@ -272,6 +279,7 @@ class Replica:
                 in_flight=self._in_flight(),
                 gateway_version=__version__,
                 snapshot_age_s=self.snapshot_age_s,
+                candidate_sent_at=dict(self._candidate_sent_at()),
             )
             await self._ask("report", self._store.report(report))
             self._acknowledged = dict(report.versions)
@@ -305,7 +313,7 @@ class Replica:
         for name, state in self._agreed.states.items():
             if state.killed and state.order == loaded.state(name).order and not loaded.state(name).killed:
                 # The store lost a kill, and somebody wrote another state of its order before it was restored.
-                self._kills.set(name, _kill(state, state.updated_at, state.updated_by, "lost by the store"))
+                self._kills.set(name, Kill.of(state, state.updated_at, state.updated_by, "lost by the store"))
         for name, kill in self._kills.read().items():
             await self._settle(name, kill)
 
@@ -342,7 +350,8 @@ class Replica:
         await self._ask("raise_epoch", self._store.raise_epoch(floor))
         epoch = await self._ask("next_epoch", self._store.next_epoch())
         after = replace(emergency(state, by=kill.by, at=self._clock.now()), epoch=epoch)
-        event = self._event(kill, state, replace(after, version=state.version + 1), {"mode": "evict"})
+        told = {"replica": self.id, "mode": "evict"}
+        event = kill.event(self._clock.now(), state, replace(after, version=state.version + 1), told)
         try:
             stored = await self._ask("commit", self._store.commit(after, event, expected=state.order))
         except StaleWrite:
@@ -354,23 +363,8 @@ class Replica:
     async def _record_refusal(self, kill: Kill, state: MigrationState) -> None:
         why = f"{state.phase.value} when the store returned: there is no emergency rollback from here"
         logger.error("a kill cannot be pushed", extra={"migration": state.name, "reason": why})
-        await self._ask(
-            "append", self._store.append(state.name, self._event(kill, state, state, {"refused": why}))
-        )
-
-    def _event(
-        self, kill: Kill, before: MigrationState, after: MigrationState, details: dict[str, str]
-    ) -> Event:
-        evidence = {"pushed_after": "store outage", "killed_at": kill.at, "replica": self.id, **details}
-        return Event(
-            self._clock.now(),
-            kill.by,
-            "emergency-rollback",
-            kill.reason,
-            summary(before),
-            summary(after),
-            evidence,
-        )
+        event = kill.event(self._clock.now(), state, state, {"replica": self.id, "refused": why})
+        await self._ask("append", self._store.append(state.name, event))
 
     async def _ask(self, operation: str, answer: Awaitable[T], patience_s: float | None = None) -> T:
         """Return what the store answers in time; raises StoreUnavailable, which is counted."""
@@ -380,10 +374,6 @@ class Replica:
         except (StoreUnavailable, TimeoutError) as error:
             self._on_error(operation)
             raise StoreUnavailable(f"the store did not answer: {operation}") from error
-
-
-def _kill(state: MigrationState, at: float, by: str, reason: str) -> Kill:
-    return Kill(at, by, reason, state.epoch, state.run, state.version)
 
 
 def _read(path: Path) -> bytes | None:

@@ -40,6 +40,12 @@ CALLS: Mapping[str, Callable[[Store], Awaitable[object]]] = {
     "release_lease": lambda store: store.release_lease("a"),
     "put_counts": lambda store: store.put_counts("m", "a", {"ok": 1}, 30),
     "counts": lambda store: store.counts("m"),
+    "put_tally": lambda store: store.put_tally("m", "1", "a", {"ok": 1}),
+    "tallies": lambda store: store.tallies("m", "1"),
+    "claim": lambda store: store.claim("m", 1, "a", [("error", "ann")]),
+    "put_document": lambda store: store.put_document("m", "evidence", b"{}", epoch=1),
+    "document": lambda store: store.document("m", "evidence"),
+    "documents": lambda store: store.documents("m", "e"),
     "secret": lambda store: store.secret(),
 }  # fmt: skip
 

@@ -86,6 +86,42 @@ async def test_a_replica_that_obeys_something_newer_has_acknowledged(fleet: Flee
     assert (await here.replica.await_acknowledgements("m", written.order, 5)).missing == ()
 
 
+async def test_an_acknowledgement_says_when_the_replica_last_sent_a_request_to_the_candidate(
+    fleet: Fleet,
+) -> None:
+    here, there, idle = [await fleet.join(name) for name in "abc"]
+    here.candidate_sent_at["m"] = 100.5
+    there.candidate_sent_at |= {"m": 200.25, "other": 300.0}
+    stopped = replace(RUNNING, phase=Phase.rolled_back, reason="user", version=2)
+    written = await fleet.write(stopped)
+    await here.replica.refresh()
+    acks = await here.replica.await_acknowledgements("m", written.order, 5)
+    assert acks.missing == ()
+    assert acks.candidate_sent_at == {"a": 100.5, "b": 200.25, "c": 0.0}
+    assert idle.state == written
+
+
+async def test_what_was_sent_after_all_is_in_the_next_heartbeat(fleet: Fleet) -> None:
+    here, there = await fleet.join("a"), await fleet.join("b")
+    written = await fleet.write(replace(RUNNING, phase=Phase.rolled_back, reason="user"))
+    await here.replica.refresh()
+    assert (await here.replica.await_acknowledgements("m", written.order, 5)).missing == ()
+    there.candidate_sent_at["m"] = 400.0
+    await eventually(lambda: fleet.server.data.reports["b"][0].candidate_sent_at == {"m": 400.0})
+    acks = await here.replica.await_acknowledgements("m", written.order, 5)
+    assert acks.candidate_sent_at == {"a": 0.0, "b": 400.0}
+
+
+async def test_what_a_silent_replica_sent_last_is_not_made_up(fleet: Fleet) -> None:
+    here, frozen = await fleet.join("a"), fleet.member("frozen")
+    frozen.candidate_sent_at["m"] = 50.0
+    await frozen.replica.boot(BOOT_S)
+    frozen.candidate_sent_at["m"] = 60.0
+    written = await fleet.write(RUNNING)
+    acks = await here.replica.await_acknowledgements("m", written.order, 0.1)
+    assert (acks.missing, acks.candidate_sent_at["frozen"]) == (("frozen",), 50.0)
+
+
 async def test_a_process_that_has_not_obeyed_itself_is_missing(fleet: Fleet) -> None:
     member = fleet.member("a")
     await member.replica.boot(BOOT_S)

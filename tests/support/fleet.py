@@ -26,6 +26,7 @@ class Member:
         self.served: list[Snapshot] = []
         self.failed: list[str] = []
         self.losses: list[bytes] = []
+        self.candidate_sent_at: dict[str, float] = {}
         self.replica = Replica(
             store,
             id=name,
@@ -34,6 +35,7 @@ class Member:
             on_change=self.served.append,
             in_flight=lambda: 7,
             leader=lambda: name == "a",
+            candidate_sent_at=lambda: self.candidate_sent_at,
             on_loss=self.losses.append,
             on_error=self.failed.append,
             poll_s=0.02,
