@@ -10,6 +10,7 @@ import logging
 from dataclasses import dataclass
 
 from gateway.compat.request import Rewrite
+from gateway.core.booking import Booking, Place
 from gateway.core.types import Arm, FallbackCause, Outcome, Reason
 from gateway.core.usage import Answer, cost_microusd
 from gateway.errors import GatewayError, UpstreamTimeout
@@ -66,12 +67,20 @@ def account(record: Record, plane: Plane) -> None:
         logger.info("request", extra={"reason": Reason.ungoverned.value, "outcome": outcome.value})
         return
     _count(record, governed, outcome, plane)
-    window = plane.windows.get(governed.name)
-    if window is not None and resolved.assignment.reason not in _UNMEASURED:
-        fallback = record.booked_fallback is not None
-        now, run = plane.clock.now(), governed.state.run
-        window.add(resolved.assignment.arm, outcome, fallback, resolved.unit_key, now, run=run)
+    counts, place = plane.counts.get(governed.name), place_of(record)
+    if counts is not None and place is not None:
+        duration_s = plane.clock.monotonic() - record.call.started
+        counts.ended(_booking(record, place, governed, outcome, duration_s=duration_s), plane.clock.now())
     logger.info("request", extra=_line(record, governed, outcome, plane))
+
+
+def place_of(record: Record) -> Place | None:
+    """Return where what comes of a request is booked; None where nothing is: ungoverned, or forced."""
+    resolved = record.resolved
+    if resolved is None or resolved.governed is None or resolved.assignment.reason in _UNMEASURED:
+        return None
+    state, assignment = resolved.governed.state, resolved.assignment
+    return Place(assignment.arm, state.run, state.entry, resolved.unit_key or None, assignment.enrolled)
 
 
 _UNMEASURED = frozenset({Reason.forced})
@@ -120,6 +129,47 @@ def _count(record: Record, governed: Governed, outcome: Outcome, plane: Plane) -
         metrics.first_token(name, arm, seen.first_byte_at - record.call.started)
     if seen is not None and seen.answer is not None:
         metrics.usage(name, arm, served, seen.answer.usage, _cost(governed, served, seen.answer))
+
+
+def _booking(
+    record: Record, place: Place, governed: Governed, outcome: Outcome, *, duration_s: float
+) -> Booking:
+    call, seen, sent = record.call, record.seen, record.sent
+    slow_after_s = governed.state.slow_after_s
+    streamed = sent is not None and sent.opening is not None and seen is not None
+    first_byte_at = seen.first_byte_at if streamed and seen is not None else None
+    answer = seen.answer if seen is not None else None
+    usage = answer.usage if answer is not None and _is_measured(answer) else None
+    return Booking(
+        place,
+        call.request_id,
+        call.task,
+        outcome,
+        record.booked_fallback is not None,
+        duration_s,
+        first_token_s=first_byte_at - call.started if first_byte_at is not None else None,
+        slow=duration_s > slow_after_s if slow_after_s > 0 else None,
+        prompt_tokens=usage.prompt_tokens if usage is not None else None,
+        output_tokens=usage.output_tokens if usage is not None else None,
+        cost_microusd=_cost_of_all(record, governed, answer)
+        if answer is not None and usage is not None
+        else None,
+    )
+
+
+def _is_measured(answer: Answer) -> bool:
+    """Tell whether an answer says all that it used; one that was cut had only begun to."""
+    return answer.finished and bool(answer.usage.output_tokens or answer.usage.prompt_tokens)
+
+
+def _cost_of_all(record: Record, governed: Governed, answer: Answer) -> int | None:
+    """Return what the answer cost, and those that nobody was given; None where a price is missing."""
+    discarded = record.sent.discarded if record.sent is not None else ()
+    cost = _cost(governed, record.served, answer)
+    for each in discarded:
+        more = _cost(governed, Arm.candidate, each)
+        cost = cost + more if cost is not None and more is not None else None
+    return cost
 
 
 def _cost(governed: Governed, served: Arm, answer: Answer) -> int | None:

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gateway.compat.envelope import Envelope
-from gateway.core.gates.window import Window
+from gateway.core.counts import Counts
+from gateway.core.tap import NoTap, Tap
 from gateway.core.types import Arm
 from gateway.core.units import Identity
 from gateway.metrics import Metrics
@@ -38,8 +39,10 @@ class Plane:
     notebook: Notebook
     metrics: Metrics
     clock: Clock
-    windows: dict[str, Window] = field(default_factory=dict)
-    """Migration → what this process counted lately, for the breakers."""
+    counts: dict[str, Counts] = field(default_factory=dict)
+    """Migration → what this process has counted of it."""
+    candidate_sent_at: dict[str, float] = field(default_factory=dict)
+    """Migration → when a request was last sent to its candidate, in epoch seconds."""
     limits: Limits = Limits()
     pin_ttl_s: int = 3600
     upstream_api_key: str | None = None
@@ -50,6 +53,8 @@ class Plane:
     is_operator: Callable[[str], bool] = lambda token: False
     tasks: Tasks = field(default_factory=Tasks)
     """What goes on where its client has left."""
+    tap: Tap = field(default_factory=NoTap)
+    """Who is given copies of answers, once their callers have them."""
     in_flight: int = 0
 
     def entered(self) -> None:

@@ -9,8 +9,9 @@ from gateway.compat.answer.kept import Kept
 from gateway.compat.request import header
 from gateway.core.types import Arm
 from gateway.errors import GatewayError
-from gateway.proxy.account import Record, account
+from gateway.proxy.account import Record, account, place_of
 from gateway.proxy.call import Call, Plane
+from gateway.proxy.copy import copier_for
 from gateway.proxy.forward import Sent, Withdrawn, adapt, forward
 from gateway.proxy.recall import Keep, note, note_rescue, recollect
 from gateway.proxy.relay import Seen, refuse, relay
@@ -33,7 +34,7 @@ async def handle(call: Call, guard: HangupGuard, plane: Plane) -> None:
             guard.listen()
             sent = await _ask(record, plane)
             await follow(record.call, record.resolved, sent, plane)
-            record.seen = Seen()
+            record.seen = Seen(copier=copier_for(call, record.resolved, plane))
             await relay(
                 sent, guard.send, disclose(record), plane, seen=record.seen, keep=_keep(record, plane)
             )
@@ -45,6 +46,7 @@ async def handle(call: Call, guard: HangupGuard, plane: Plane) -> None:
         plane.left()
         record.gone = guard.gone
         account(record, plane)
+        _hand_over(record, plane)
 
 
 async def _ask(record: Record, plane: Plane) -> Sent:
@@ -75,6 +77,18 @@ def _keep(record: Record, plane: Plane) -> Keep:
             await note_rescue(call, resolved, kept, plane, cause=sent.fallback)
 
     return keep
+
+
+def _hand_over(record: Record, plane: Plane) -> None:
+    """Give away the copy of an answer that ended as it should, if somebody wants one."""
+    seen, resolved, place = record.seen, record.resolved, place_of(record)
+    if seen is None or seen.copier is None or place is None or resolved is None or resolved.governed is None:
+        return
+    if seen.answer is None or not seen.answer.finished or seen.answer.error_type is not None:
+        return
+    copy = seen.copier.copy(record.call, resolved.governed.name, place)
+    if copy is not None:
+        plane.tap.take(copy)
 
 
 def disclose(record: Record) -> RawHeaders:

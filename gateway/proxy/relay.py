@@ -19,6 +19,7 @@ from gateway.core.types import Outcome, to_json
 from gateway.core.usage import Answer, AnswerReader
 from gateway.errors import GatewayError, UpstreamBroken
 from gateway.proxy.call import Plane
+from gateway.proxy.copy import Copier
 from gateway.proxy.forward import Sent
 from gateway.proxy.recall import Keep
 from gateway.proxy.transport import headers as hop
@@ -40,6 +41,8 @@ class Seen:
     """What it is until something better is known."""
     first_byte_at: float | None = None
     """Monotonic time at which the first byte of the body went to the client."""
+    copier: Copier | None = None
+    """Who is shown what the client gets; None: nobody wants to know."""
 
 
 async def relay(
@@ -104,6 +107,8 @@ async def _relay_whole(
     seen.outcome = outcome_of(exchange.status, seen.answer)
     await send({"type": "http.response.start", "status": exchange.status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
+    if seen.copier is not None and exchange.status < 300:
+        seen.copier.body(body)
 
 
 async def _relay_events(
@@ -111,7 +116,7 @@ async def _relay_events(
 ) -> None:
     headers = hop.to_client(sent.exchange.headers, length=None) + ours
     await send({"type": "http.response.start", "status": sent.exchange.status, "headers": headers})
-    out = _EventsOut(sent, send, keep, plane)
+    out = _EventsOut(sent, send, keep, plane, copier=seen.copier)
     try:
         chunk: bytes | None = sent.opening or None  # a stream that has been silent so far begins with a ping
         while chunk != b"":
@@ -134,8 +139,10 @@ async def _relay_events(
 class _EventsOut:
     """One stream on its way to the client: bytes out, a parsed copy on the side."""
 
-    def __init__(self, sent: Sent, send: Send, keep: Keep | None, plane: Plane) -> None:
-        self._send, self._keep, self._plane = send, keep, plane
+    def __init__(
+        self, sent: Sent, send: Send, keep: Keep | None, plane: Plane, *, copier: Copier | None
+    ) -> None:
+        self._send, self._keep, self._plane, self._copier = send, keep, plane, copier
         self._wrote_at = plane.clock.monotonic()
         self._scanner = SseScanner()
         self._reader = AnswerReader()
@@ -186,6 +193,8 @@ class _EventsOut:
         if data:
             self._wrote_at = self._plane.clock.monotonic()
             await self._send({"type": "http.response.body", "body": data, "more_body": True})
+            if self._copier is not None:
+                self._copier.feed(data)
 
 
 def _raw(events: Sequence[SseEvent]) -> bytes:

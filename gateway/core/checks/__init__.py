@@ -1,0 +1,5 @@
+"""Whether an answer is what its task asks for: configured checks of text, and of tool calls."""
+
+from gateway.core.checks.compiled import TOOL_ERROR, Compiled, compile_checks, judge
+
+__all__ = ["TOOL_ERROR", "Compiled", "compile_checks", "judge"]

@@ -1,0 +1,108 @@
+"""JSON schemas and patterns, compiled once, for judging what somebody hostile may have written.
+
+Nothing is ever fetched: a reference that leads outside its own document is refused. Patterns are matched in
+time that grows with the text alone, which is why they know neither lookaround nor backreferences.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+from jsonschema_rs import RegexOptions, ValidationError, Validator, validator_for
+
+from gateway.core.types import parse_json
+
+MAX_TOOLS_BYTES = 1024 * 1024
+"""Of a request's tools; calls of larger ones are not judged."""
+MAX_DEPTH = 200
+"""Of a value: a schema that refers to itself follows it down, and stacks end."""
+
+
+class Schema:
+    """One schema; whatever it cannot look at does not satisfy it."""
+
+    __slots__ = ("_validator",)
+
+    def __init__(self, document: Any) -> None:
+        """Raises ValueError with what is wrong with the document."""
+        try:
+            self._validator: Validator = validator_for(document, offline=True, pattern_options=RegexOptions())
+        except ValidationError as error:
+            raise ValueError(str(error.message)) from None
+
+    def accepts(self, value: Any) -> bool:
+        """Tell whether a JSON value satisfies it."""
+        try:
+            return not _is_deep(value) and bool(self._validator.is_valid(value))
+        except ValueError:  # half a surrogate pair is no text
+            return False
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def pattern(text: str) -> Schema:
+    """Return what accepts texts that hold the pattern somewhere; raises ValueError."""
+    try:
+        return Schema({"type": "string", "pattern": text})
+    except ValueError:
+        raise ValueError(
+            f"{text!r} is no pattern that is matched in linear time: no lookaround, no backreference"
+        ) from None
+
+
+class Tools:
+    """The tools of one request: which names may be called, with what input."""
+
+    __slots__ = ("_open", "_schemas")
+
+    def __init__(self, document: Any) -> None:
+        entries = (
+            [entry for entry in document if isinstance(entry, dict)] if isinstance(document, list) else []
+        )
+        self._open = not entries or any("name" not in entry for entry in entries)
+        """Some entry offers tools that it does not name: a toolset, a server of tools."""
+        self._schemas = {str(entry["name"]): _lenient(entry) for entry in entries if "name" in entry}
+
+    def offers(self, name: str) -> bool:
+        """Tell whether a tool of this name may be called."""
+        return self._open or name in self._schemas
+
+    def accepts(self, name: str, given: Any) -> bool:
+        """Tell whether the input is an object and satisfies the tool's schema, where it has one."""
+        schema = self._schemas.get(name)
+        return isinstance(given, dict) and (schema is None or schema.accepts(given))
+
+
+def _lenient(entry: dict[str, Any]) -> Schema | None:
+    """Return a tool's schema; None where it has none, or one that nothing can be held against."""
+    if "input_schema" not in entry:
+        return None
+    try:
+        return Schema(entry["input_schema"])
+    except ValueError:
+        return None
+
+
+@lru_cache(maxsize=64)
+def read_tools(raw: bytes) -> Tools | None:
+    """Return the tools of a request; None where there are none, or more than is looked at.
+
+    Applications send the same tools again and again, so the last ones stay compiled.
+    """
+    if not raw or len(raw) > MAX_TOOLS_BYTES:
+        return None
+    try:
+        return Tools(parse_json(raw))
+    except ValueError:
+        return None

@@ -1,0 +1,1 @@
+"""The evidence plane: what answers are worth, judged beside the data path and never in it."""
