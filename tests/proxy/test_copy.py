@@ -11,6 +11,8 @@ from gateway.core.types import Arm
 from gateway.proxy.copy import Copier
 from tests.support.plane import (
     END,
+    O45,
+    O46,
     ON_CANDIDATE,
     START,
     TEXT,
@@ -136,7 +138,7 @@ async def test_the_text_stands_behind_the_beginning_that_the_application_gave() 
 
 
 async def test_what_was_put_back_is_what_is_copied() -> None:
-    """The candidate is told the beginning in words and repeats it; the client gets it once, as does the copy."""
+    """The candidate is told the beginning in words and repeats it; its client gets it once, like the copy."""
     ear = Ear()
     turns = [{"role": "user", "content": "JSON"}, {"role": "assistant", "content": "{"}]
     async with in_front_of(replying(answer(message('{"a": 1}'))), tap=ear) as process:
