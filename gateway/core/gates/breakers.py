@@ -2,65 +2,221 @@
 
 While control is over the same limit the trouble is the provider's, and moving callers there would not help
 them: the verdict is inconclusive and says so. Too little data is inconclusive too.
+
+| breaker | the candidate's value | control is as sick |
+|---|---|---|
+| error_rate | requests that ended in an error | its own errors are above the limit |
+| fallback_rate | requests that control had to answer | its errors are: nothing rescues control |
+| latency_p95_s | p95 of whole answers | its own p95 is above the limit |
+| quality_issues | units that complained | it has as many complaints for its requests |
+| cost_ratio | mean cost, as a multiple of control's | never: it is what the value is measured by |
+
+Where the window holds too little of control's cost, its mean over the run stands in.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
-from gateway.core.gates.verdict import GateResult, Verdict
-from gateway.core.gates.window import NOTHING, Totals, judged
+from gateway.core.gates.verdict import BREAKERS, SHARED, GateResult, Verdict
+from gateway.core.gates.window import NOTHING, Tally, Totals
 from gateway.core.spec import BreakerRule
-from gateway.core.types import Arm
+from gateway.core.stats.histogram import count, quantile
+from gateway.core.types import ERRORS, Arm
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a breaker looks at."""
+
+    rule: BreakerRule
+    candidate: Tally
+    control: Tally
+    control_cost: float | None
+    """Control's mean micro-dollars per request, as known from outside of the window."""
+
+    @property
+    def least(self) -> int:
+        """Requests without which nothing is said of an arm."""
+        return max(self.rule.min_requests, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a breaker sees there."""
+
+    requests: int
+    """Of the candidate's, as far as they can be looked at."""
+    control_requests: int
+    control_value: float
+    value: float | None
+    """None: there is nothing to measure it by."""
+    said: str
+    """The value, as the beginning of a sentence."""
+    limit: str
+    above: str = ""
+    """What it is the value of; ends the sentence if it is above the limit."""
+    shared: str = ""
+    """Said instead where control is as sick; empty: it is not."""
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    """More of what the verdict is made of."""
 
 
 def judge_breakers(
-    rules: Mapping[str, BreakerRule], totals_by_window: Mapping[float, Totals]
+    rules: Mapping[str, BreakerRule],
+    totals_by_window: Mapping[float, Totals],
+    *,
+    control_cost_microusd: float | None = None,
 ) -> list[GateResult]:
-    """Return the verdict of each breaker that has a rule and that this judge knows, in a fixed order."""
-    return [
-        _judge(name, rule, totals_by_window.get(rule.window_s, NOTHING))
-        for name, rule in judged(rules).items()
-    ]
+    """Return the verdict of each breaker that has a rule, in a fixed order.
+
+    `control_cost_microusd` is control's mean cost over the run, for when the window holds too little of it.
+    """
+    results = []
+    for name in BREAKERS:
+        if name in rules:
+            totals = totals_by_window.get(rules[name].window_s, NOTHING)
+            asked = _Asked(rules[name], totals[Arm.candidate], totals[Arm.control], control_cost_microusd)
+            results.append(_judge(name, asked, _LOOK[name](asked)))
+    return results
 
 
 def unmeasured(rules: Mapping[str, BreakerRule], reason: str) -> list[GateResult]:
     """Return the same gates where the numbers could not be had."""
-    return [GateResult(name, Verdict.error, reason) for name in judged(rules)]
+    return [GateResult(name, Verdict.error, reason) for name in BREAKERS if name in rules]
 
 
-def _judge(name: str, rule: BreakerRule, totals: Totals) -> GateResult:
-    candidate, control = totals[Arm.candidate], totals[Arm.control]
-    failures = candidate.errors if name == "error_rate" else candidate.fallbacks
-    # Nothing rescues control: what the candidate shows as a fallback, control shows as an error.
-    value, control_value = _rate(failures, candidate.requests), _rate(control.errors, control.requests)
+def _judge(name: str, asked: _Asked, seen: _Seen) -> GateResult:
+    rule, units = asked.rule, len(asked.candidate.units)
     evidence = {
-        "value": value,
+        "value": seen.value or 0.0,
         "max": rule.max,
-        "failures": failures,
-        "requests": candidate.requests,
+        **seen.numbers,
+        "requests": seen.requests,
         "min_requests": rule.min_requests,
-        "units": len(candidate.units),
+        "units": units,
         "min_units": rule.min_units,
-        "control_value": control_value,
-        "control_requests": control.requests,
+        "control_value": seen.control_value,
+        "control_requests": seen.control_requests,
         "window_s": rule.window_s,
     }
-    verdict, reason = Verdict.passed, f"{value:.1%} is within {rule.max:.1%}"
-    if candidate.requests < max(rule.min_requests, 1):
-        verdict = Verdict.inconclusive
-        reason = f"too little data: {candidate.requests} of {rule.min_requests} requests"
-    elif len(candidate.units) < rule.min_units:
-        verdict = Verdict.inconclusive
-        reason = f"too little data: requests from {len(candidate.units)} of {rule.min_units} units"
-    elif value > rule.max and control.requests >= max(rule.min_requests, 1) and control_value > rule.max:
-        verdict = Verdict.inconclusive
-        reason = (
-            f"provider: candidate {value:.1%} and control {control_value:.1%} are both above {rule.max:.1%}"
-        )
-    elif value > rule.max:
-        verdict = Verdict.failed
-        reason = f"{value:.1%} of {candidate.requests} requests, above {rule.max:.1%}"
+    verdict = Verdict.inconclusive
+    if seen.requests < asked.least:
+        reason = f"too little data: {seen.requests} of {asked.least} requests"
+    elif units < rule.min_units:
+        reason = f"too little data: requests from {units} of {rule.min_units} units"
+    elif seen.value is None:
+        reason = "too little data: nothing is known of control"
+    elif seen.value <= rule.max:
+        verdict, reason = Verdict.passed, f"{seen.said} is within {seen.limit}"
+    elif seen.shared:
+        reason = f"provider: {seen.shared}"
+        evidence[SHARED] = 1
+    else:
+        verdict, reason = Verdict.failed, f"{seen.said} {seen.above}"
     return GateResult(name, verdict, reason, evidence)
 
 
-def _rate(part: int, whole: int) -> float:
+# --- what each of them sees ---------------------------------------------------------------------------------
+
+
+def _errors(asked: _Asked) -> _Seen:
+    bad = {outcome.value: asked.candidate.outcomes.get(outcome.value, 0) for outcome in ERRORS}
+    return _rate(asked, asked.candidate.errors, _most_frequent(bad))
+
+
+def _fallbacks(asked: _Asked) -> _Seen:
+    return _rate(asked, asked.candidate.fallbacks, "")
+
+
+def _rate(asked: _Asked, failures: int, causes: str) -> _Seen:
+    ours, theirs = asked.candidate, asked.control
+    # Nothing rescues control: what the candidate shows as a fallback, control shows as an error.
+    value, control_value = _ratio(failures, ours.requests), _ratio(theirs.errors, theirs.requests)
+    said, control_said, limit = f"{value:.1%}", f"{control_value:.1%}", f"{asked.rule.max:.1%}"
+    sick = theirs.requests >= asked.least and control_value > asked.rule.max
+    return _Seen(
+        requests=ours.requests,
+        control_requests=theirs.requests,
+        control_value=control_value,
+        value=value,
+        said=said,
+        limit=limit,
+        above=f"of {ours.requests} requests, above {limit}{causes}",
+        shared=f"candidate {said} and control {control_said} are both above {limit}" if sick else "",
+        numbers={"failures": failures},
+    )
+
+
+def _latency(asked: _Asked) -> _Seen:
+    timed, control_timed = count(asked.candidate.durations), count(asked.control.durations)
+    value = quantile(asked.candidate.durations, 0.95)
+    control_value = quantile(asked.control.durations, 0.95) or 0.0
+    said, limit = f"a p95 of {value or 0.0:.3g} s", f"{asked.rule.max:g} s"
+    sick = control_timed >= asked.least and control_value > asked.rule.max
+    return _Seen(
+        requests=timed,
+        control_requests=control_timed,
+        control_value=control_value,
+        value=value,
+        said=said,
+        limit=limit,
+        above=f"over {timed} requests, above {limit}",
+        shared=f"candidate with {said} and control with {control_value:.3g} s are both above {limit}"
+        if sick
+        else "",
+    )
+
+
+def _issues(asked: _Asked) -> _Seen:
+    ours, theirs = asked.candidate, asked.control
+    # A complaint comes later than the answer, which may have left the window by then.
+    requests, control_requests = max(ours.requests, ours.issues), max(theirs.requests, theirs.issues)
+    sick = theirs.issues > 0 and theirs.issues * requests >= ours.issues * control_requests
+    units = f"{theirs.issues} of control's {control_requests} requests"
+    return _Seen(
+        requests=requests,
+        control_requests=control_requests,
+        control_value=theirs.issues,
+        value=ours.issues,
+        said=f"{ours.issues} units complained" if ours.issues != 1 else "1 unit complained",
+        limit=f"{asked.rule.max:g}",
+        above=f"about {requests} requests, above {asked.rule.max:g}",
+        shared=f"{ours.issues} units complained, but about {units} as well" if sick else "",
+    )
+
+
+def _cost(asked: _Asked) -> _Seen:
+    ours, theirs = asked.candidate, asked.control
+    mean = _ratio(ours.cost_microusd, ours.priced)
+    in_window = theirs.priced >= asked.least
+    control = _ratio(theirs.cost_microusd, theirs.priced) if in_window else asked.control_cost or 0.0
+    value = mean / control if control > 0 else None
+    means = f"{mean:.0f} to {control:.0f} micro-dollars"
+    return _Seen(
+        requests=ours.priced,
+        control_requests=theirs.priced,
+        control_value=1.0,
+        value=value,
+        said=f"{value or 0.0:.3g} times control's cost",
+        limit=f"{asked.rule.max:g}",
+        above=f"over {ours.priced} requests ({means}), above {asked.rule.max:g}",
+        numbers={"cost_microusd": mean, "control_cost_microusd": control},
+    )
+
+
+_LOOK: Mapping[str, Callable[[_Asked], _Seen]] = {
+    "error_rate": _errors,
+    "fallback_rate": _fallbacks,
+    "latency_p95_s": _latency,
+    "quality_issues": _issues,
+    "cost_ratio": _cost,
+}
+
+
+def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else 0.0
+
+
+def _most_frequent(causes: Mapping[str, int], most: int = 3) -> str:
+    named = sorted(((n, name) for name, n in causes.items() if n), key=lambda one: (-one[0], one[1]))
+    return ": " + ", ".join(f"{n} {name}" for n, name in named[:most]) if named else ""

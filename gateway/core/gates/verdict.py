@@ -41,7 +41,11 @@ ORDER = (
 `quality` are the configured checks and the stage's `max_regression`; `drift` is judged in soaking alone.
 """
 ROLLS_BACK = frozenset({*BREAKERS, *FAILURES, "quality"})
-"""A `fail` of these ends the run; `duration` does where the stage says so, which its judge decides."""
+"""A `fail` of these ends the run. So does one of `duration` and of `approval`, which say it only where the
+stage says `rollback`."""
+SHARED = "control_too"
+"""In a gate's evidence: 1 where control is over the same limit, so that nothing can be said of the candidate,
+and nobody should be moved either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,5 +98,5 @@ class Judgement:
     @property
     def failed(self) -> tuple[GateResult, ...]:
         """The gates that want a rollback."""
-        wanting = ROLLS_BACK | {"duration"}
+        wanting = ROLLS_BACK | {"duration", "approval"}
         return tuple(gate for gate in self.gates if gate.verdict is Verdict.failed and gate.name in wanting)
