@@ -31,8 +31,8 @@ from gateway.control.catalogue import CatalogueCheck
 from gateway.control.reader import Reader
 from gateway.control.service import ControlService
 from gateway.control.vendor import list_models
+from gateway.core.counts import Counts
 from gateway.core.gates.verdict import Judgement
-from gateway.core.gates.window import Window
 from gateway.core.spec import MigrationSpec
 from gateway.core.types import Arm
 from gateway.drain import Drain
@@ -234,7 +234,7 @@ class Gateway:
         self._flusher = CountsFlusher(
             self._store,
             self._replica,
-            self._plane.windows,
+            self._plane.counts,
             replica_id=replica_id,
             specs=self._specs,
             clock=self._clock,
@@ -242,7 +242,7 @@ class Gateway:
         )
         self._breaker = LocalBreaker(
             self._replica,
-            self._plane.windows,
+            self._plane.counts,
             away_s=lambda: self._flusher.away_s,
             specs=self._specs,
             clock=self._clock,
@@ -272,7 +272,7 @@ class Gateway:
         config = self._config
         table = build(config.migrations, snapshot.states, config.catalogue, today, config.prompts)
         for name, governed in table.by_name.items():
-            self._plane.windows.setdefault(name, Window())
+            self._plane.counts.setdefault(name, Counts())
             known = before.by_name.get(name)
             if known is not None and known.state.evicted_run < governed.state.evicted_run:
                 self._ledger.forget(name)

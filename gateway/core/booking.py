@@ -12,6 +12,7 @@ from gateway.core.types import ERRORS, Arm, Outcome
 STAT_BUCKETS = 64
 """Groups of units over which variances are taken (rollout.md 3.4)."""
 INCOMPLETE = frozenset({Outcome.truncated, Outcome.empty})
+_SAYS_NOTHING = frozenset({Outcome.client_error, Outcome.disconnected})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,15 @@ class Booking:
     """None: the answer said nothing."""
     cost_microusd: int | None = None
     """Of every attempt; None: no price or no usage."""
+
+    @property
+    def telling(self) -> bool:
+        """Whether it says anything of a model; what does not is booked nowhere.
+
+        What its caller spoilt does not, and what its caller left only where control had been asked instead.
+        """
+        left = self.outcome is Outcome.disconnected
+        return self.outcome not in _SAYS_NOTHING or (left and self.fallback)
 
     @property
     def failures(self) -> tuple[str, ...]:

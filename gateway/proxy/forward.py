@@ -175,8 +175,10 @@ async def _ask(call: Call, governed: Governed | None, arm: Arm, rewritten: Rewri
     """Send one request and read as much of the answer as shows whether it is one."""
 
     def still_allowed() -> None:
-        if arm is Arm.candidate and governed is not None and withdrawn(governed, plane):
-            raise Withdrawn
+        if arm is Arm.candidate and governed is not None:
+            if withdrawn(governed, plane):
+                raise Withdrawn
+            plane.candidate_sent_at[governed.name] = plane.clock.now()
 
     headers = hop.to_upstream(call.headers, api_key=plane.upstream_api_key)
     if governed is not None:

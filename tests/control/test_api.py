@@ -130,7 +130,7 @@ async def test_the_status_object_has_every_field_of_the_interface(
     plane: ControlPlane, api: httpx2.AsyncClient
 ) -> None:
     await plane.act("start", "advance")
-    await plane.count("r1", plane.window(*[Outcome.timeout] * 10))
+    await plane.count("r1", plane.counts(*[Outcome.timeout] * 10))
     answer = await api.get("/admin/migrations/m")
     body = answer.json()
     assert {

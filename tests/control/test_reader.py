@@ -67,8 +67,8 @@ async def test_the_units_that_are_enrolled_are_counted(plane: ControlPlane) -> N
 
 async def test_gates_are_judged_over_all_replicas(plane: ControlPlane) -> None:
     await plane.act("start", "advance")
-    await plane.count("r1", plane.window(*[Outcome.ok] * 6))
-    await plane.count("r2", plane.window(*[Outcome.timeout] * 6))
+    await plane.count("r1", plane.counts(*[Outcome.ok] * 6))
+    await plane.count("r2", plane.counts(*[Outcome.timeout] * 6))
     status = await plane.service.read.status("m")
     error_rate, fallback_rate = status.gates
     assert (error_rate.name, error_rate.verdict, error_rate.evidence["requests"]) == (

@@ -41,7 +41,7 @@ USAGE = {
 
 
 def requests_booked(process: Process, arm: Arm) -> int:
-    return process.plane.windows["m"].totals(process.clock.now(), 60)[arm].requests
+    return process.plane.counts["m"].window.totals(process.clock.now(), 60)[arm].requests
 
 
 async def test_one_answer_is_one_line_in_every_series() -> None:
@@ -150,7 +150,7 @@ async def test_warming_the_cache_asks_for_no_content(max_tokens: int, outcome: s
 
 async def test_a_request_is_booked_to_the_run_in_which_it_began() -> None:
     async with in_front_of(FINE) as process:
-        process.plane.windows["m"].run = 2
+        process.plane.counts["m"].window.run = 2
         await process.post(body())
         assert requests_booked(process, Arm.candidate) == 0
 

@@ -113,7 +113,7 @@ async def test_control_answers_where_the_candidate_fails(candidate: Script, caus
         assert process.asked == [O46, O45]
         assert process.outcomes() == {"candidate control ok": 1}
         assert process.labelled("fallbacks_total", "cause") == {cause: 1}
-        tally = process.plane.windows["m"].totals(process.clock.now(), 60)[Arm.candidate]
+        tally = process.plane.counts["m"].window.totals(process.clock.now(), 60)[Arm.candidate]
         assert (tally.requests, tally.errors, tally.fallbacks) == (1, 0, 1)
 
 
@@ -168,7 +168,7 @@ async def test_where_control_says_4xx_too_it_is_the_callers_fault(candidate: Scr
         assert "x-gateway-fallback" in heard.headers
         assert process.outcomes() == {"candidate control client_error": 1}
         assert process.labelled("fallbacks_total", "cause") == {}
-        assert process.plane.windows["m"].totals(process.clock.now(), 60)[Arm.candidate].requests == 0
+        assert process.plane.counts["m"].window.totals(process.clock.now(), 60)[Arm.candidate].requests == 0
 
 
 @pytest.mark.parametrize("status", [429, 500, 529])

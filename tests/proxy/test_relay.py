@@ -156,7 +156,7 @@ async def test_a_stream_without_an_end_gets_an_error_event_for_one(script: Scrip
         assert json.loads(data.removeprefix(b"data: "))["error"]["type"] == "api_error"
         assert heard.body.startswith(START + TEXT + b"event:")
         assert process.outcomes() == {f"candidate candidate {outcome}": 1}
-        tally = process.plane.windows["m"].totals(process.clock.now(), 60)[Arm.candidate]
+        tally = process.plane.counts["m"].window.totals(process.clock.now(), 60)[Arm.candidate]
         assert (tally.requests, tally.errors) == (1, 1)
 
 

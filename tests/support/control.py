@@ -7,7 +7,8 @@ from typing import Any
 from gateway.compat.catalog import Catalogue
 from gateway.control.reader import Reader
 from gateway.control.service import Ask, ControlService
-from gateway.core.gates.window import Window
+from gateway.core.booking import Booking, Place
+from gateway.core.counts import Counts
 from gateway.core.rollout import Verb, emergency
 from gateway.core.spec import BreakerRule, Gates, MigrationSpec, Stage
 from gateway.core.types import Arm, Event, MigrationState, Outcome
@@ -38,6 +39,7 @@ class Acks:
     expected: tuple[str, ...]
     acknowledged: tuple[str, ...]
     missing: tuple[str, ...]
+    candidate_sent_at: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -53,6 +55,8 @@ class ScriptedReplica:
     snapshot: Snapshot = field(default_factory=Snapshot)
     kills: list[tuple[str, str, str]] = field(default_factory=list)
     waited: list[tuple[str, tuple[int, int], float]] = field(default_factory=list)
+    sent_at: Mapping[str, float] = field(default_factory=dict)
+    """When each replica last sent a request to the candidate."""
     cut_off: bool = False
     """The store goes away as soon as this process wants to read it."""
 
@@ -69,7 +73,7 @@ class ScriptedReplica:
         self.waited.append((name, order, timeout_s))
         everybody = (self.id, *self.others)
         heard = tuple(replica for replica in everybody if replica not in self.silent)
-        return Acks(everybody, heard, self.silent)
+        return Acks(everybody, heard, self.silent, self.sent_at)
 
     def known_replicas(self) -> Sequence[str]:
         return (self.id, *self.others)
@@ -129,24 +133,25 @@ class ControlPlane:
         """Let a replica send its heartbeat."""
         await self.store.report(ReplicaReport(replica_id, self.clock.now(), versions))
 
-    async def count(self, replica_id: str, window: Window) -> None:
-        """Let a replica write down its counts."""
-        doc = window.to_doc(self.clock.now(), SPEC.gates.breaker)
+    async def count(self, replica_id: str, counts: Counts) -> None:
+        """Let a replica write down what breakers judge."""
+        doc = counts.window.to_doc(self.clock.now(), SPEC.gates.breaker)
         await self.store.put_counts("m", replica_id, doc, 15.0)
 
-    def window(self, *outcomes: Outcome, arm: Arm = Arm.candidate, run: int = 1) -> Window:
-        """Return a window that has just seen `outcomes`, each of another unit."""
-        window = Window()
-        fill(window, *outcomes, arm=arm, run=run, now=self.clock.now)
-        return window
+    def counts(self, *outcomes: Outcome, arm: Arm = Arm.candidate, run: int = 1) -> Counts:
+        """Return the counts of a process that has just seen `outcomes`, each of another unit."""
+        counts = Counts()
+        fill(counts, *outcomes, arm=arm, run=run, now=self.clock.now)
+        return counts
 
 
 def fill(
-    window: Window, *outcomes: Outcome, now: Callable[[], float], arm: Arm = Arm.candidate, run: int = 1
+    counts: Counts, *outcomes: Outcome, now: Callable[[], float], arm: Arm = Arm.candidate, run: int = 1
 ) -> None:
     """Book `outcomes`, each of another unit."""
     for n, outcome in enumerate(outcomes):
-        window.add(arm, outcome, False, f"u{n}", now(), run=run)
+        place = Place(arm, run, 1, f"u{n}", enrolled=True)
+        counts.ended(Booking(place, f"req_{n}", "", outcome, fallback=False, duration_s=1.0), now())
 
 
 class Contended(MemoryStore):

@@ -19,7 +19,7 @@ from typing import Any
 
 import uvicorn
 
-from gateway.core.gates.window import Window
+from gateway.core.counts import Counts
 from gateway.core.spec import MigrationSpec, Stage
 from gateway.core.types import LINE, MigrationState, Phase
 from gateway.metrics import Metrics
@@ -231,7 +231,7 @@ async def data_path(
             "notebook": notebook,
             "metrics": Metrics([spec.name]),
             "clock": clock,
-            "windows": {spec.name: Window()},
+            "counts": {spec.name: Counts()},
             "limits": limits,
             **options,
         }

@@ -1,41 +1,54 @@
-"""Writes down, about once a second, what this process has counted."""
+"""Writes down, about once a second, what this process has counted.
+
+Everything is absolute, so that writing twice changes nothing, and what failed is simply written next time:
+the windows that breakers judge, with a number that grows with every write (it shows that the process is
+alive), for as long as the process lives; first failures, once the store has said whose they are; and what the
+run and its entries have gathered, for as long as the run is of interest.
+
+A run that has just ended is written for a few seconds more: what was under way when it ended belongs to it.
+"""
 
 from collections.abc import Callable, Mapping
 
 from gateway.control.reader import ReplicaLike
 from gateway.control.status import WATCHED
-from gateway.core.gates.window import Window
-from gateway.core.spec import MigrationSpec
+from gateway.core.counts import Counts
+from gateway.core.spec import BreakerRule, MigrationSpec
 from gateway.errors import StoreUnavailable
 from gateway.store.ports import Fleet
 from gateway.tasks import Clock
 
 COUNTS_TTL_S = 15.0
 """How long a process's counts outlive it."""
+ENDED_S = 10.0
+"""How long a run is written down after its end."""
 
 
 class CountsFlusher:
-    """Writes down what this process's windows hold, about once a second."""
+    """Writes down what this process has counted, about once a second."""
 
     def __init__(
         self,
         fleet: Fleet,
         replica: ReplicaLike,
-        windows: Mapping[str, Window],
+        counts: Mapping[str, Counts],
         *,
         replica_id: str,
         specs: Callable[[], Mapping[str, MigrationSpec]],
         clock: Clock,
         on_error: Callable[[str], None],
     ) -> None:
-        """`windows` are the data path's, by migration; they are timed by `clock.now`."""
+        """`counts` are the data path's, by migration; they are timed by `clock.now`."""
         self._fleet = fleet
         self._replica = replica
-        self._windows = windows
+        self._counts = counts
         self._replica_id = replica_id
         self._specs = specs
         self._clock = clock
         self._on_error = on_error
+        self._flushes = 0
+        self._watched_at: dict[str, float] = {}
+        """Migration → when it was last watched."""
         self._failing_since: float | None = None
 
     @property
@@ -44,18 +57,42 @@ class CountsFlusher:
         return 0.0 if self._failing_since is None else self._clock.monotonic() - self._failing_since
 
     async def tick(self) -> None:
-        """Write the counts of every migration whose breakers are armed; what fails is written next time."""
-        for name, window in list(self._windows.items()):
-            state = self._replica.snapshot.state(name)
-            spec = state.spec or self._specs().get(name)
-            if state.phase not in WATCHED or spec is None:
-                continue
-            doc = window.to_doc(self._clock.now(), spec.gates.breaker)
-            try:
-                await self._fleet.put_counts(name, self._replica_id, doc, COUNTS_TTL_S)
-            except StoreUnavailable:
-                self._on_error("put_counts")
-                if self._failing_since is None:
-                    self._failing_since = self._clock.monotonic()
+        """Write what has been counted of every migration that is watched; what fails is written next time."""
+        self._flushes += 1
+        for name, counts in list(self._counts.items()):
+            rules = self._rules(name)
+            if rules is not None and not await self._flush(name, counts, rules):
                 return
-            self._failing_since = None
+
+    def _rules(self, name: str) -> Mapping[str, BreakerRule] | None:
+        """Return the breakers of a migration; None where it is not written down."""
+        state, now = self._replica.snapshot.state(name), self._clock.monotonic()
+        spec = state.spec or self._specs().get(name)
+        if state.phase in WATCHED:
+            self._watched_at[name] = now
+        watched_at = self._watched_at.get(name)
+        if spec is None or watched_at is None or now - watched_at > ENDED_S:
+            return None
+        return spec.gates.breaker
+
+    async def _flush(self, name: str, counts: Counts, rules: Mapping[str, BreakerRule]) -> bool:
+        """Write down one migration; tell whether the store was there."""
+        operation = "put_counts"
+        try:
+            now, run = self._clock.now(), counts.run
+            doc = counts.window.to_doc(now, rules) | {"flush": self._flushes}
+            await self._fleet.put_counts(name, self._replica_id, doc, COUNTS_TTL_S)
+            operation = "claim"
+            claims = counts.due(now)
+            counts.settle(await self._fleet.claim(name, run, self._replica_id, claims) if claims else [])
+            operation = "put_tally"
+            for scope, tally in counts.docs().items():
+                await self._fleet.put_tally(name, scope, self._replica_id, tally)
+        except StoreUnavailable:
+            counts.unwritten()
+            self._on_error(operation)
+            if self._failing_since is None:
+                self._failing_since = self._clock.monotonic()
+            return False
+        self._failing_since = None
+        return True

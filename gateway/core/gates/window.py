@@ -1,36 +1,40 @@
-"""What stops a rollout: absolute limits on what the candidate's callers met lately, judged without any I/O.
+"""What the candidate's and control's callers met lately: what breakers judge, counted without any I/O.
 
 Each serving process books the end of every governed request in a `Window`, to the arm that was assigned. Once
 a second it writes down what its window holds (`to_doc`: absolute numbers per length of window in use, so that
 writing twice changes nothing); whoever leads adds up all processes (`merge`) and judges (`judge_breakers`).
 
-Rules: a rescued request is outcome `ok` and a fallback. What its caller spoilt (`client_error`) or left
-(`disconnected`) says nothing of a model and is not booked. A window belongs to one run: what began under an
-earlier run is dropped, or the failures that ended one run would end the next. Too little data is
-inconclusive, never success and never failure. While control is over the same limit the trouble is the
-provider's, and moving callers there would not help them.
+Rules: a rescued request is outcome `ok` and a fallback. What says nothing of a model (`Booking.telling`) is
+not booked. A window belongs to one run: what began under an earlier run is dropped, or the failures that
+ended one run would end the next.
 
-Of the configured breakers `error_rate` and `fallback_rate` are judged here; the others are not listed.
+A window of an hour is looked at every second, so what it holds is kept as running totals: a second that is
+over is added to them once, and taken away again once it is too old. A second is kept as plain counters,
+bounded in units; what is written names each number only where there is one.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
+from gateway.core.booking import Booking, Place
+from gateway.core.gates.verdict import BREAKERS
 from gateway.core.spec import BreakerRule
+from gateway.core.stats.histogram import Histogram, add, bin_of, from_pairs, to_pairs
 from gateway.core.types import ERRORS, Arm, Outcome
 
 BUCKET_S = 1.0
 """Width of one bucket; a window never reaches back further than its length, and at most this much less."""
-JUDGED = ("error_rate", "fallback_rate")
+JUDGED = BREAKERS
 """The breakers that are judged, in this order."""
-UNITS_PER_BUCKET = 256
+UNITS_PER_BUCKET = 64
 """Distinct units remembered per bucket and arm, which bounds the memory."""
 UNITS_WRITTEN = 64
 """Distinct units written down per window and arm, or as many as a rule asks for if that is more."""
-
-_NOT_BOOKED = frozenset({Outcome.client_error, Outcome.disconnected})
+_TIMED = "latency_p95_s"
+"""The rule whose window is written with its durations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,15 @@ class Tally:
     fallbacks: int = 0
     units: frozenset[str] = frozenset()
     """Distinct units, keyed; where there are many, enough of them to see that a minimum is met."""
+    outcomes: Mapping[str, int] = field(default_factory=dict)
+    """Outcome → requests."""
+    durations: Histogram = field(default_factory=dict)
+    """Seconds from head to last byte; empty where no rule asks for them."""
+    priced: int = 0
+    cost_microusd: int = 0
+    """Of the priced requests."""
+    issues: int = 0
+    """Units that complained."""
 
     def __add__(self, other: "Tally") -> "Tally":
         return Tally(
@@ -49,6 +62,11 @@ class Tally:
             self.errors + other.errors,
             self.fallbacks + other.fallbacks,
             self.units | other.units,
+            Counter(self.outcomes) + Counter(other.outcomes),
+            add(self.durations, other.durations),
+            self.priced + other.priced,
+            self.cost_microusd + other.cost_microusd,
+            self.issues + other.issues,
         )
 
 
@@ -57,15 +75,69 @@ NOTHING: Totals = {arm: Tally() for arm in Arm}
 
 
 class _Bucket:
-    """One second of one arm."""
+    """What one arm's callers met in one second, or in many of them."""
 
-    __slots__ = ("errors", "fallbacks", "requests", "units")
+    __slots__ = ("cost_microusd", "durations", "fallbacks", "issues", "outcomes", "priced", "units")
 
     def __init__(self) -> None:
-        self.requests = 0
-        self.errors = 0
+        self.outcomes: dict[Outcome, int] = {}
         self.fallbacks = 0
-        self.units: set[str] = set()
+        self.units: dict[str, int] = {}
+        """Unit → in how many seconds it was there."""
+        self.durations: dict[int, int] = {}
+        self.priced = 0
+        self.cost_microusd = 0
+        self.issues = 0
+
+    def merge(self, other: "_Bucket", sign: int = 1) -> None:
+        """Add another one, or take it away again (-1)."""
+        self.count(other, sign)
+        _merge(self.units, other.units, sign)
+
+    def count(self, other: "_Bucket", sign: int = 1) -> None:
+        """The same, but for the units."""
+        self.fallbacks += sign * other.fallbacks
+        self.priced += sign * other.priced
+        self.cost_microusd += sign * other.cost_microusd
+        self.issues += sign * other.issues
+        _merge(self.outcomes, other.outcomes, sign)
+        _merge(self.durations, other.durations, sign)
+
+    @property
+    def tally(self) -> Tally:
+        requests = sum(self.outcomes.values())
+        errors = sum(count for outcome, count in self.outcomes.items() if outcome in ERRORS)
+        outcomes = {outcome.value: count for outcome, count in self.outcomes.items()}
+        return Tally(
+            requests, errors, self.fallbacks, frozenset(self.units), outcomes, dict(self.durations),
+            self.priced, self.cost_microusd, self.issues,
+        )  # fmt: skip
+
+
+_Second = tuple[int, dict[Arm, _Bucket]]
+
+
+class _Running:
+    """What is held by the seconds that are over and not older than one length of window."""
+
+    def __init__(self, ticks: int) -> None:
+        self._ticks = ticks
+        self._held: deque[_Second] = deque()
+        self.sums = {arm: _Bucket() for arm in Arm}
+
+    def take(self, second: _Second) -> None:
+        """Add a second that is over; they come in order."""
+        self._held.append(second)
+        self._merge(second, 1)
+
+    def drop(self, now: int) -> None:
+        """Take away what is too old."""
+        while self._held and self._held[0][0] <= now - self._ticks:
+            self._merge(self._held.popleft(), -1)
+
+    def _merge(self, second: _Second, sign: int) -> None:
+        for arm, bucket in second[1].items():
+            self.sums[arm].merge(bucket, sign)
 
 
 class Window:
@@ -77,64 +149,105 @@ class Window:
     def __init__(self, *, span_s: float = 3600.0) -> None:
         self.run = 0
         self._span = _ticks(span_s)
-        self._buckets: deque[tuple[int, dict[Arm, _Bucket]]] = deque()
+        self._seconds: deque[_Second] = deque()
+        self._running: dict[int, _Running] = {}
+        self._looked_at = 0
+        """The second that the running totals have been brought up to."""
 
-    def add(
-        self, arm: Arm, outcome: Outcome, fallback: bool, unit_key: str | None, now: float, *, run: int
-    ) -> None:  # fmt: skip
-        """Book the end of a request to its assigned arm; `run` is the one in which the request began."""
-        if run < self.run or outcome is Outcome.client_error or (outcome in _NOT_BOOKED and not fallback):
+    def add(self, booking: Booking, now: float) -> None:
+        """Book the end of a request to its assigned arm."""
+        if not booking.telling or not self._enter(booking.place.run):
             return
-        if run > self.run:
-            self.run = run
-            self._buckets.clear()
-        bucket = self._bucket(arm, _ticks(now))
-        bucket.requests += 1
-        bucket.errors += outcome in ERRORS
-        bucket.fallbacks += fallback
+        bucket = self._bucket(booking.place.arm, now)
+        outcome, unit_key = booking.outcome, booking.place.unit_key
+        bucket.outcomes[outcome] = bucket.outcomes.get(outcome, 0) + 1
+        bucket.fallbacks += booking.fallback
+        index = bin_of(booking.duration_s)
+        bucket.durations[index] = bucket.durations.get(index, 0) + 1
+        if booking.cost_microusd is not None:
+            bucket.priced += 1
+            bucket.cost_microusd += booking.cost_microusd
         if unit_key and len(bucket.units) < UNITS_PER_BUCKET:
-            bucket.units.add(unit_key)
+            bucket.units[unit_key] = 1
+
+    def complained(self, place: Place, now: float) -> None:
+        """Book that a unit complained, for the first time."""
+        if self._enter(place.run):
+            self._bucket(place.arm, now).issues += 1
 
     def totals(self, now: float, window_s: float) -> Totals:
         """Return what the last `window_s` seconds hold."""
-        requests, errors, fallbacks = (dict.fromkeys(Arm, 0) for _ in range(3))
-        units: dict[Arm, set[str]] = {arm: set() for arm in Arm}
-        oldest = _ticks(now) - _ticks(window_s) + 1
-        for tick, arms in reversed(self._buckets):
-            if tick < oldest:
-                break
-            for arm, bucket in arms.items():
-                requests[arm] += bucket.requests
-                errors[arm] += bucket.errors
-                fallbacks[arm] += bucket.fallbacks
-                units[arm] |= bucket.units
-        return {arm: Tally(requests[arm], errors[arm], fallbacks[arm], frozenset(units[arm])) for arm in Arm}
+        return {arm: bucket.tally for arm, bucket in self._counted(_ticks(now), _ticks(window_s)).items()}
 
     def to_doc(self, now: float, rules: Mapping[str, BreakerRule]) -> dict[str, Any]:
         """Return what the windows of `rules` hold, as plain data that another process can add up."""
-        asked: dict[float, int] = {}
-        for rule in judged(rules).values():
-            asked[rule.window_s] = max(asked.get(rule.window_s, 0), rule.min_units)
-        windows = {
-            _label(window_s): {
-                arm.value: {
-                    "requests": tally.requests,
-                    "errors": tally.errors,
-                    "fallbacks": tally.fallbacks,
-                    "units": sorted(tally.units)[: max(units, UNITS_WRITTEN)],
-                }
-                for arm, tally in self.totals(now, window_s).items()
-            }
-            for window_s, units in asked.items()
-        }
+        asked: dict[float, tuple[int, bool]] = {}
+        for name, rule in judged(rules).items():
+            units, timed = asked.get(rule.window_s, (UNITS_WRITTEN, False))
+            asked[rule.window_s] = max(units, rule.min_units), timed or name == _TIMED
+        self._look(_ticks(now), {_ticks(window_s) for window_s in asked})
+        windows: dict[str, dict[str, Any]] = {}
+        for window_s, (units, timed) in asked.items():
+            written = windows[_label(window_s)] = {}
+            for arm in Arm:
+                parts = self._parts(_ticks(now), _ticks(window_s), arm)
+                written[arm.value] = _plain(parts, units, timed=timed)
         return {"run": self.run, "windows": windows}
 
-    def _bucket(self, arm: Arm, tick: int) -> _Bucket:
-        if not self._buckets or self._buckets[-1][0] < tick:
-            self._buckets.append((tick, {}))
-            while self._buckets[0][0] <= tick - self._span:
-                self._buckets.popleft()
-        return self._buckets[-1][1].setdefault(arm, _Bucket())
+    def _enter(self, run: int) -> bool:
+        """Tell whether something of this run is booked; a newer run begins with nothing."""
+        if run > self.run:
+            self.run = run
+            self._seconds.clear()
+            self._running.clear()
+        return run == self.run
+
+    def _bucket(self, arm: Arm, now: float) -> _Bucket:
+        tick, seconds = _ticks(now), self._seconds
+        if not seconds or seconds[-1][0] < tick:
+            for running in self._running.values() if seconds else ():
+                running.take(seconds[-1])
+                running.drop(tick)
+            self._looked_at = max(self._looked_at, tick)
+            seconds.append((tick, {}))
+            while seconds[0][0] <= tick - self._span:
+                seconds.popleft()
+        arms = seconds[-1][1]
+        bucket = arms.get(arm)
+        if bucket is None:
+            bucket = arms[arm] = _Bucket()
+        return bucket
+
+    def _look(self, now: int, lengths: set[int]) -> None:
+        """Bring the running totals of these lengths up to now; others are not asked for any more."""
+        if now < self._looked_at or self._running.keys() != lengths:
+            self._running = {length: _Running(length) for length in lengths}
+            for second in islice(self._seconds, max(len(self._seconds) - 1, 0)):
+                for running in self._running.values():
+                    running.take(second)
+        for running in self._running.values():
+            running.drop(now)
+        self._looked_at = now
+
+    def _parts(self, now: int, length: int, arm: Arm) -> list[_Bucket]:
+        """Return the running total, and what the last second has so far."""
+        over = self._running[length].sums[arm]
+        tick, arms = self._seconds[-1] if self._seconds else (0, {})
+        return [over, arms[arm]] if arm in arms and tick > now - length else [over]
+
+    def _counted(self, now: int, length: int) -> dict[Arm, _Bucket]:
+        sums = {arm: _Bucket() for arm in Arm}
+        for tick, arms in reversed(self._seconds):
+            if tick <= now - length:
+                break
+            for arm, bucket in arms.items():
+                sums[arm].merge(bucket)
+        return sums
+
+
+def judged(rules: Mapping[str, BreakerRule]) -> dict[str, BreakerRule]:
+    """Return the rules that are judged by these windows, in a fixed order."""
+    return {name: rules[name] for name in JUDGED if name in rules}
 
 
 def merge(docs: Iterable[Mapping[str, Any]], run: int) -> dict[float, Totals]:
@@ -157,7 +270,47 @@ def _tally(counted: Mapping[str, Any]) -> Tally:
         int(counted["errors"]),
         int(counted["fallbacks"]),
         frozenset(counted["units"]),
+        {str(outcome): int(count) for outcome, count in counted.get("outcomes", {}).items()},
+        from_pairs((int(index), int(count)) for index, count in counted.get("durations", ())),
+        int(counted.get("priced", 0)),
+        int(counted.get("cost_microusd", 0)),
+        int(counted.get("issues", 0)),
     )
+
+
+def _plain(parts: Iterable[_Bucket], units: int, *, timed: bool) -> dict[str, Any]:
+    """Return what the parts hold together, as plain data; at most so many units."""
+    whole, named = _Bucket(), dict[str, None]()
+    for part in parts:
+        whole.count(part)
+        for unit in part.units:
+            if len(named) >= units:
+                break
+            named[unit] = None
+    tally = whole.tally
+    always = {
+        "requests": tally.requests,
+        "errors": tally.errors,
+        "fallbacks": tally.fallbacks,
+        "units": list(named),
+    }
+    if_any = {
+        "outcomes": tally.outcomes,
+        "durations": to_pairs(tally.durations) if timed else [],
+        "priced": tally.priced,
+        "cost_microusd": tally.cost_microusd,
+        "issues": tally.issues,
+    }
+    return always | {name: value for name, value in if_any.items() if value}
+
+
+def _merge(into: dict[Any, int], other: Mapping[Any, int], sign: int) -> None:
+    for key, count in other.items():
+        left = into.get(key, 0) + sign * count
+        if left:
+            into[key] = left
+        else:
+            into.pop(key, None)
 
 
 def _ticks(seconds: float) -> int:
@@ -166,8 +319,3 @@ def _ticks(seconds: float) -> int:
 
 def _label(window_s: float) -> str:
     return repr(float(window_s))
-
-
-def judged(rules: Mapping[str, BreakerRule]) -> dict[str, BreakerRule]:
-    """Return the rules that are judged by these windows, in a fixed order."""
-    return {name: rules[name] for name in JUDGED if name in rules}

@@ -45,7 +45,7 @@ async def test_a_failing_candidate_is_rolled_back_once_with_its_evidence(
 ) -> None:
     await serving(plane, phase)
     leader = controller(plane)
-    await plane.count("r1", plane.window(*BAD))
+    await plane.count("r1", plane.counts(*BAD))
     for _ in range(3):
         await leader.tick()
     assert (plane.state.phase, plane.state.reason) == (Phase.rolled_back, "automatic")
@@ -62,7 +62,7 @@ async def test_a_failing_candidate_is_rolled_back_once_with_its_evidence(
 async def test_the_rollback_leaves_as_the_runs_configuration_says() -> None:
     plane = ControlPlane({"m": replace(SPEC, on_rollback=OnRollback(mode="drain"))})
     await serving(plane)
-    await plane.count("r1", plane.window(*BAD))
+    await plane.count("r1", plane.counts(*BAD))
     await controller(plane).tick()
     assert plane.state.draining
 
@@ -74,7 +74,7 @@ async def test_nothing_else_is_rolled_back(
     candidate: list[Outcome], control: list[Outcome], plane: ControlPlane
 ) -> None:
     await serving(plane)
-    window = plane.window(*candidate)
+    window = plane.counts(*candidate)
     fill(window, *control, arm=Arm.control, now=plane.clock.now)
     await plane.count("r1", window)
     leader = controller(plane)
@@ -88,7 +88,7 @@ async def test_nothing_else_is_rolled_back(
 )
 async def test_breakers_rest_where_nothing_is_compared(verbs: tuple[str, ...], plane: ControlPlane) -> None:
     await plane.act(*verbs)  # type: ignore[arg-type]
-    await plane.count("r1", plane.window(*BAD, run=plane.state.run))
+    await plane.count("r1", plane.counts(*BAD, run=plane.state.run))
     before = plane.state
     await controller(plane).tick()
     assert plane.state == before
@@ -96,18 +96,18 @@ async def test_breakers_rest_where_nothing_is_compared(verbs: tuple[str, ...], p
 
 async def test_the_counts_of_all_replicas_are_added_up(plane: ControlPlane) -> None:
     await serving(plane)
-    await plane.count("r1", plane.window(*BAD[:5]))
+    await plane.count("r1", plane.counts(*BAD[:5]))
     leader = controller(plane)
     await leader.tick()
     assert plane.state.phase is Phase.running
-    await plane.count("r2", plane.window(*BAD[:5]))
+    await plane.count("r2", plane.counts(*BAD[:5]))
     await leader.tick()
     assert plane.state.phase is Phase.rolled_back
 
 
 async def test_failures_of_the_run_before_do_not_end_the_next_one(plane: ControlPlane) -> None:
     await serving(plane)
-    await plane.count("r1", plane.window(*BAD))
+    await plane.count("r1", plane.counts(*BAD))
     leader = controller(plane)
     await leader.tick()
     await plane.act("restart", "advance")
@@ -117,7 +117,7 @@ async def test_failures_of_the_run_before_do_not_end_the_next_one(plane: Control
 
 async def test_counts_of_a_process_that_is_gone_expire(plane: ControlPlane) -> None:
     await serving(plane)
-    await plane.count("r1", plane.window(*BAD))
+    await plane.count("r1", plane.counts(*BAD))
     plane.clock.advance(flusher.COUNTS_TTL_S + 1)
     await controller(plane).tick()
     assert plane.state.phase is Phase.running
@@ -149,7 +149,7 @@ async def test_one_process_leads(plane: ControlPlane) -> None:
 
 async def test_one_of_two_leaders_in_doubt_rolls_back_once(plane: ControlPlane) -> None:
     await serving(plane)
-    await plane.count("r1", plane.window(*BAD))
+    await plane.count("r1", plane.counts(*BAD))
     first, second = controller(plane, "r1"), controller(plane, "r2")
     for each in (first, second, first, second):
         await each.tick()
@@ -213,7 +213,7 @@ async def test_a_leader_that_slept_through_its_lease_does_not_write(plane: Contr
     plane.clock.advance(lease.LEASE_TTL_S + 1)
     assert not sleeper.leader
     await second.tick()
-    await plane.count("r1", plane.window(*BAD))
+    await plane.count("r1", plane.counts(*BAD))
     await sleeper.tick()
     assert (sleeper.leader, plane.state.phase) == (False, Phase.running)
     await second.tick()
@@ -227,7 +227,7 @@ async def test_a_leader_whose_lease_was_taken_meanwhile_steps_down_instead_of_wr
     leader = controller(plane)
     await leader.tick()
     plane.server.data.lease = ("r2", plane.clock.now() + 15)
-    await plane.count("r1", plane.window(*BAD))
+    await plane.count("r1", plane.counts(*BAD))
     await leader.tick()
     assert (leader.leader, plane.state.phase) == (False, Phase.running)
 
@@ -235,7 +235,7 @@ async def test_a_leader_whose_lease_was_taken_meanwhile_steps_down_instead_of_wr
 async def test_a_rollback_carries_the_leases_epoch(plane: ControlPlane) -> None:
     await serving(plane)
     started_in = plane.state.epoch
-    await plane.count("r1", plane.window(*BAD))
+    await plane.count("r1", plane.counts(*BAD))
     await controller(plane).tick()
     assert plane.state.epoch == plane.server.data.epoch > started_in
 
@@ -246,7 +246,7 @@ async def test_a_run_that_was_started_after_the_lease_was_taken_can_be_rolled_ba
     leader = controller(plane)
     await leader.tick()
     await serving(plane)
-    await plane.count("r1", plane.window(*BAD))
+    await plane.count("r1", plane.counts(*BAD))
     epoch = plane.state.epoch
     await leader.tick()
     assert (plane.state.phase, plane.state.epoch) == (Phase.rolled_back, epoch)
@@ -266,7 +266,7 @@ async def test_an_operator_who_writes_in_between_is_not_overruled() -> None:
 
     plane = ControlPlane(connect=Hurried)
     await serving(plane)
-    await plane.count("r1", plane.window(*BAD))
+    await plane.count("r1", plane.counts(*BAD))
     leader = controller(plane)
     await leader.tick()
     assert (plane.state.phase, leader.leader) == (Phase.paused, True)
@@ -278,7 +278,7 @@ async def test_one_migration_in_trouble_does_not_end_another(plane: ControlPlane
     plane.specs["n"] = replace(SPEC, name="n")
     await serving(plane)
     await plane.service.act("n", Ask("start", "ada"))
-    await plane.count("r1", plane.window(*BAD))
+    await plane.count("r1", plane.counts(*BAD))
     await controller(plane).tick()
     assert plane.state.phase is Phase.rolled_back
     assert plane.server.data.states["n"].phase is Phase.running

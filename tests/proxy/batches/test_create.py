@@ -189,7 +189,7 @@ async def test_a_batch_enters_no_gate_and_is_no_request() -> None:
         assert process.labelled("passthrough_total", "outcome") == {}
         assert process.labelled("assignments_total", "reason") == {}
         assert process.labelled("request_duration_seconds_count", "arm") == {}
-        totals = process.plane.windows["m"].totals(process.clock.now(), 3600)
+        totals = process.plane.counts["m"].window.totals(process.clock.now(), 3600)
         assert totals == Window().totals(process.clock.now(), 3600)
 
 

@@ -48,7 +48,7 @@ async def leave(process: Process, caller: Caller) -> None:
 
 
 def booked(process: Process) -> tuple[int, int]:
-    tally = process.plane.windows["m"].totals(process.clock.now(), 60)[Arm.candidate]
+    tally = process.plane.counts["m"].window.totals(process.clock.now(), 60)[Arm.candidate]
     return tally.requests, tally.errors
 
 
