@@ -4,7 +4,7 @@ The names are those of the public interface. Times are seconds since the epoch; 
 the store is away is null, never a made-up number.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -77,6 +77,8 @@ class Status:
     updated_by: str
     store_available: bool
     """False: this is what the answering process obeys, as last agreed on."""
+    last_candidate_request: Mapping[str, float | None] | None = None
+    """In the answer to a rollback: replica → when it last sent a request to the candidate, null if never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,11 @@ class Acknowledgements(Protocol):
 
     @property
     def missing(self) -> tuple[str, ...]: ...
+
+    @property
+    def candidate_sent_at(self) -> Mapping[str, float]:
+        """Replica → when it last sent a request to the candidate; 0: never."""
+        ...
 
 
 def describe(facts: Facts, spec: MigrationSpec) -> Status:

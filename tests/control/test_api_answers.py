@@ -36,6 +36,7 @@ async def test_an_emergency_answers_as_the_interface_says(
 ) -> None:
     await plane.act("start", "advance")
     plane.replica.others, plane.replica.silent = ("r2", "r3"), ("r3",)
+    plane.replica.sent_at = {"r2": 12.5, "r1": 0.0}
     answer = await api.post(EMERGENCY, json={"reason": "it insults people"})
     took_ms = answer.json()["took_ms"]
     assert answer.status_code == 200
@@ -44,6 +45,7 @@ async def test_an_emergency_answers_as_the_interface_says(
         "weight_percent": 0,
         "replicas": {"expected": 3, "acknowledged": 2, "missing": ["r3"]},
         "took_ms": took_ms,
+        "last_candidate_request": {"r1": None, "r2": 12.5},
     }
     assert isinstance(took_ms, int)
     assert [(event.by, event.reason) for event in await plane.service.read.events("m")][-1] == (

@@ -119,6 +119,16 @@ async def test_a_store_that_goes_away_after_the_write_does_not_undo_the_answer(p
     assert (status.phase, status.enrolled) == (Phase.running, None)
 
 
+async def test_a_rollback_says_when_each_replica_last_sent_a_request_to_the_candidate(
+    plane: ControlPlane,
+) -> None:
+    await plane.act("start", "advance")
+    plane.replica.sent_at = {"r2": 0.0, "r1": 1_234.5}
+    assert (await plane.service.act("m", Ask("pause", "ada"))).last_candidate_request is None
+    status = await plane.service.act("m", Ask("rollback", "ada"))
+    assert status.last_candidate_request == {"r1": 1_234.5, "r2": None}
+
+
 # --- races and versions -------------------------------------------------------------------------------------
 
 

@@ -1,4 +1,4 @@
-"""Stopping at once, with the store and without it, and the controller's own rollback."""
+"""Stopping at once, with the store and without it."""
 
 import asyncio
 from dataclasses import replace
@@ -6,13 +6,9 @@ from dataclasses import replace
 import pytest
 
 from gateway.control.service import EMERGENCY_ATTEMPTS
-from gateway.core.gates.verdict import GateResult, Verdict
 from gateway.core.spec import OnRollback
-from gateway.core.types import Phase
-from gateway.errors import Conflict, NotFound, StaleWrite
+from gateway.errors import Conflict, NotFound
 from tests.support.control import SPEC, ControlPlane, contended
-
-FAILED = GateResult("error_rate", Verdict.failed, "50.0% of 20 requests, above 10.0%", {"value": 0.5})
 
 
 @pytest.fixture
@@ -26,6 +22,7 @@ def plane() -> ControlPlane:
 async def test_an_emergency_stops_everything_and_counts_acknowledgements(plane: ControlPlane) -> None:
     await plane.act("start", "advance")
     plane.replica.others, plane.replica.silent = ("r2", "r3"), ("r2",)
+    plane.replica.sent_at = {"r1": 7.0, "r3": 0.0}
     answer = await plane.service.emergency_rollback("m", by="ada", reason="it insults people")
     assert (answer.status, answer.weight_percent) == ("rolled_back", 0)
     assert (answer.replicas.expected, answer.replicas.acknowledged, answer.replicas.missing) == (
@@ -33,6 +30,7 @@ async def test_an_emergency_stops_everything_and_counts_acknowledgements(plane: 
         2,
         ("r2",),
     )
+    assert answer.last_candidate_request == {"r1": 7.0, "r3": None}
     assert plane.state.killed
     assert plane.replica.waited[-1] == ("m", plane.state.order, 2.0)
     (*_, event) = await plane.service.read.events("m")
@@ -110,6 +108,7 @@ async def test_without_the_store_an_emergency_stops_this_process_and_names_the_o
         1,
         ("r2", "r3"),
     )
+    assert answer.last_candidate_request == {}
     assert plane.replica.kills == [("m", "ada", "it insults people")]
     assert (await plane.service.read.status("m")).weight_percent == 0
 
@@ -140,40 +139,3 @@ async def test_nobody_kills_what_does_not_exist(away: bool, plane: ControlPlane)
     with pytest.raises(NotFound):
         await plane.service.emergency_rollback("x", by="ada", reason="")
     assert plane.replica.kills == []
-
-
-# --- the controller's rollback ------------------------------------------------------------------------------
-
-
-async def test_an_automatic_rollback_keeps_its_evidence_and_the_writers_epoch(plane: ControlPlane) -> None:
-    await plane.act("start", "advance")
-    epoch = plane.state.epoch + 5
-    await plane.service.roll_back_automatically(plane.state, [FAILED], by="controller", epoch=epoch)
-    assert (plane.state.phase, plane.state.reason, plane.state.epoch) == (
-        Phase.rolled_back,
-        "automatic",
-        epoch,
-    )
-    assert plane.replica.snapshot.state("m") == plane.state
-    (incident,) = await plane.service.read.incidents("m")
-    assert (incident.cause, incident.by) == ("automatic", "controller")
-    assert incident.reason == "error_rate: 50.0% of 20 requests, above 10.0%"
-    assert incident.evidence["mode"] == "evict"
-    (gate,) = incident.evidence["gates"]
-    assert (gate["name"], gate["verdict"], gate["evidence"]) == ("error_rate", "fail", {"value": 0.5})
-
-
-async def test_a_writer_with_an_older_epoch_does_not_lower_it(plane: ControlPlane) -> None:
-    await plane.act("start")
-    epoch = plane.state.epoch
-    await plane.service.roll_back_automatically(plane.state, [FAILED], by="controller", epoch=0)
-    assert plane.state.epoch == epoch
-
-
-async def test_what_was_judged_before_somebody_wrote_is_not_rolled_back(plane: ControlPlane) -> None:
-    await plane.act("start", "advance")
-    judged = plane.state
-    await plane.act("step-back")
-    with pytest.raises(StaleWrite):
-        await plane.service.roll_back_automatically(judged, [FAILED], by="controller", epoch=99)
-    assert plane.state.phase is Phase.running
