@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.compat.catalog import Catalogue
+from gateway.control.autopilot.gather import Gatherer
 from gateway.control.reader import Reader
 from gateway.control.service import Ask, ControlService
 from gateway.core.booking import Booking, Place
@@ -12,7 +13,7 @@ from gateway.core.counts import Counts
 from gateway.core.rollout import Verb, emergency
 from gateway.core.spec import BreakerRule, Gates, MigrationSpec, Stage
 from gateway.core.types import Arm, Event, MigrationState, Outcome
-from gateway.store.ports import ReplicaReport
+from gateway.store.ports import Enrolment, ReplicaReport
 from gateway.store.snapshot import Snapshot
 from tests.support.clock import ManualClock
 from tests.support.memory_store import MemoryServer, MemoryStore
@@ -95,6 +96,7 @@ class ControlPlane:
         self.replica = ScriptedReplica(self.store, self.clock)
         self.specs = dict(specs if specs is not None else {SPEC.name: SPEC})
         self.catalogue = Catalogue(())
+        self.gatherer = Gatherer(self.store, clock=self.clock)
         reader = Reader(
             self.store,
             self.replica,
@@ -129,9 +131,19 @@ class ControlPlane:
         """The verbs in the audit log of `m`."""
         return [event.verb for event in self.server.data.events.get("m", ())]
 
-    async def report(self, replica_id: str, versions: Mapping[str, tuple[int, int]]) -> None:
-        """Let a replica send its heartbeat."""
-        await self.store.report(ReplicaReport(replica_id, self.clock.now(), versions))
+    async def report(
+        self,
+        replica_id: str,
+        versions: Mapping[str, tuple[int, int]] | None = None,
+        *,
+        candidate_sent_at: float | None = None,
+    ) -> None:
+        """Let a replica that has been up for long send its heartbeat; it obeys what is stored of `m`."""
+        obeyed = {"m": self.state.order} if versions is None else versions
+        sent_at = {} if candidate_sent_at is None else {"m": candidate_sent_at}
+        await self.store.report(
+            ReplicaReport(replica_id, self.clock.now(), obeyed, candidate_sent_at=sent_at)
+        )
 
     async def count(self, replica_id: str, counts: Counts) -> None:
         """Let a replica write down what breakers judge."""
@@ -143,6 +155,47 @@ class ControlPlane:
         counts = Counts()
         fill(counts, *outcomes, arm=arm, run=run, now=self.clock.now)
         return counts
+
+
+class Traffic:
+    """What one replica of a control plane has counted, written down as often as a test says so."""
+
+    def __init__(self, plane: ControlPlane, replica_id: str = "r1") -> None:
+        self.counts = Counts()
+        self._plane, self._id = plane, replica_id
+        self._flushed = 0
+
+    def meet(self, arm: Arm, outcomes: Sequence[Outcome], **more: Any) -> None:
+        """Book `outcomes` in the present run and entry, each of another unit of the arm's."""
+        state, now = self._plane.state, self._plane.clock.now()
+        known: dict[str, Any] = {"fallback": False, "duration_s": 1.0, "task": "", **more}
+        for n, outcome in enumerate(outcomes):
+            place = Place(arm, state.run, state.entry, f"{arm}-{n}", enrolled=True)
+            self.counts.ended(Booking(place, f"{arm}-{n}-{now}", outcome=outcome, **known), now)
+
+    def both(self, *outcomes: Outcome, **more: Any) -> None:
+        """Book the same in both arms."""
+        for arm in Arm:
+            self.meet(arm, outcomes, **more)
+
+    async def enrol(self, units: int) -> None:
+        """Enrol so many units in each arm of the present run."""
+        run = self._plane.state.run
+        units_of = ((arm, f"{arm}-{n}") for arm in Arm for n in range(units))
+        await self._plane.store.remember([Enrolment("m", run, unit, arm) for arm, unit in units_of])
+
+    async def write(self) -> None:
+        """Send a heartbeat, and write down everything as the flusher does."""
+        store, state = self._plane.store, self._plane.state
+        rules = (state.spec or SPEC).gates.breaker
+        self._flushed += 1
+        await self._plane.report(self._id)
+        if claims := self.counts.due(self._plane.clock.now()):
+            self.counts.settle(await store.claim("m", self.counts.run, self._id, claims))
+        doc = self.counts.window.to_doc(self._plane.clock.now(), rules) | {"flush": self._flushed}
+        await store.put_counts("m", self._id, doc, 15.0)
+        for scope, tally in self.counts.docs().items():
+            await store.put_tally("m", scope, self._id, tally)
 
 
 def fill(

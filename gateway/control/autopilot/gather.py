@@ -1,0 +1,116 @@
+"""Reads what is stored of a migration into a picture: the same for the leader's tick and for whoever asks.
+
+Whether counts are fresh is told by this process's own clock alone: a process that serves numbers what it
+writes (`flush`), with or without traffic, and one whose number has not moved for `gates.fresh_s` is stale,
+whatever the clocks of both say. One that sends heartbeats but has no counts is stale as well, unless it has
+only just begun.
+
+Counts that cannot be read (another version wrote them) make a migration unmeasured; nothing is judged from
+half of the numbers.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gateway.core.counts import merge_run, merge_stage
+from gateway.core.evidence import Evidence
+from gateway.core.gates.picture import Picture
+from gateway.core.gates.window import merge
+from gateway.core.spec import MigrationSpec
+from gateway.core.types import Arm, MigrationState, from_json
+from gateway.store.ports import ReplicaReport, Store
+from gateway.tasks import Clock
+
+logger = logging.getLogger(__name__)
+
+EVIDENCE = "evidence"
+"""The document that the controller writes after every tick."""
+ENROLLED_EVERY_S = 5.0
+"""How often enrolled units are counted: a store may have to count them one by one."""
+
+
+class Gatherer:
+    """Reads pictures. One per process: it remembers when each replica's counts last moved."""
+
+    def __init__(self, store: Store, *, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._moved: dict[str, dict[str, tuple[object, float]]] = {}
+        """Migration → replica → its last number, and when it was first seen."""
+        self._enrolled: dict[str, tuple[int, float, Mapping[Arm, int]]] = {}
+        """Migration → the run, when it was counted, and what came of it."""
+
+    async def picture(
+        self, state: MigrationState, spec: MigrationSpec, reports: Sequence[ReplicaReport]
+    ) -> Picture:
+        """Return what is known of a migration, evidence aside; raises StoreUnavailable.
+
+        `reports` are the heartbeats of whoever is expected to count.
+        """
+        now = self._clock.now()
+        name, run = state.name, str(state.run)
+        counts = await self._store.counts(name)
+        tallies = await self._store.tallies(name, run)
+        entry = await self._store.tallies(name, f"{run}.{state.entry}")
+        enrolled = await self.enrolled(state)
+        stale = self._stale(name, counts, reports, spec.gates.fresh_s)
+        try:
+            return Picture(
+                spec,
+                state,
+                now,
+                windows=merge(counts.values(), state.run),
+                run=merge_run(tallies.values()),
+                stage=merge_stage(entry.values()),
+                enrolled=enrolled,
+                stale=stale,
+            )
+        except ValueError as error:
+            return Picture(spec, state, now, enrolled=enrolled, stale=stale, unmeasured=str(error))
+
+    async def evidence(self, name: str) -> Evidence | None:
+        """Return the evidence that was written last, if it can be read; raises StoreUnavailable."""
+        body = await self._store.document(name, EVIDENCE)
+        if body is None:
+            return None
+        try:
+            return from_json(body, Evidence)
+        except ValueError:
+            # To wait for somebody who can read it would leave the run without any test.
+            logger.error("the evidence cannot be read; it is gathered anew", extra={"migration": name})
+            return None
+
+    async def enrolled(self, state: MigrationState) -> Mapping[Arm, int]:
+        """Return the units that the run has enrolled, as counted lately; raises StoreUnavailable."""
+        if not state.run:
+            return dict.fromkeys(Arm, 0)
+        now = self._clock.monotonic()
+        run, at, counted = self._enrolled.get(state.name, (0, 0.0, {}))
+        if run != state.run or now - at >= ENROLLED_EVERY_S:
+            counted = await self._store.enrolled(state.name, state.run)
+            self._enrolled[state.name] = state.run, now, counted
+        return counted
+
+    def _stale(
+        self,
+        name: str,
+        counts: Mapping[str, Mapping[str, Any]],
+        reports: Sequence[ReplicaReport],
+        fresh_s: float,
+    ) -> tuple[str, ...]:
+        now = self._clock.monotonic()
+        before, moved = self._moved.get(name, {}), {}
+        for replica, doc in counts.items():
+            number, since = before.get(replica, (None, now))
+            moved[replica] = (number, since) if number == doc.get("flush") else (doc.get("flush"), now)
+        self._moved[name] = moved
+        return tuple(sorted(each.id for each in reports if _silent(each, moved, now, fresh_s)))
+
+
+def _silent(
+    report: ReplicaReport, moved: Mapping[str, tuple[object, float]], now: float, fresh_s: float
+) -> bool:
+    if report.id in moved:
+        return now - moved[report.id][1] > fresh_s
+    return report.at - report.started_at > fresh_s
