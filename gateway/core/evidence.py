@@ -97,6 +97,8 @@ class Evidence:
     """When the last weekly report was written."""
     warned_days: int | None = None
     """The last warning of control's retirement was for so many days before."""
+    drift_told: bool = False
+    """The candidate's drift since its promotion is in the audit log."""
 
 
 class Counted(Protocol):
