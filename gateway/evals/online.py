@@ -18,6 +18,7 @@ from gateway.core.booking import Checked
 from gateway.core.checks import Compiled, compile_checks, judge
 from gateway.core.spec import Check
 from gateway.core.tap import AnswerCopy
+from gateway.core.types import Arm
 from gateway.tasks import Tasks
 
 logger = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class OnlineChecks:
         *,
         checks_of: Callable[[str], tuple[Check, ...]],
         checked: Callable[[str, Checked], None],
-        dropped: Callable[[str], None],
+        dropped: Callable[[str, Arm], None],
         tasks: Tasks,
     ) -> None:
         """`checks_of` a migration's run; `checked` and `dropped` are told by the migration's name."""
@@ -56,7 +57,7 @@ class OnlineChecks:
         """Let a copy wait for its turn, or drop it."""
         size = _size(copy)
         if len(self._waiting) >= MAX_WAITING or self._chars + size > MAX_WAITING_CHARS:
-            self._dropped(copy.migration)
+            self._dropped(copy.migration, copy.place.arm)
             return
         self._waiting.append(copy)
         self._chars += size

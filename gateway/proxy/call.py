@@ -14,6 +14,7 @@ from gateway.proxy.transport.headers import RawHeaders
 from gateway.proxy.transport.wire import Wire
 from gateway.store.ledger import Ledger
 from gateway.store.notebook import Notebook
+from gateway.store.receipts import Receipts
 from gateway.tasks import Clock, Tasks
 
 
@@ -53,6 +54,8 @@ class Plane:
     is_operator: Callable[[str], bool] = lambda token: False
     tasks: Tasks = field(default_factory=Tasks)
     """What goes on where its client has left."""
+    receipts: Receipts = field(default_factory=Receipts)
+    """Seals the ids that callers are told."""
     tap: Tap = field(default_factory=NoTap)
     """Who is given copies of answers, once their callers have them."""
     in_flight: int = 0

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from gateway.compat.answer.kept import Kept
 from gateway.compat.request import header
-from gateway.core.types import Arm
+from gateway.core.types import Arm, Reason
 from gateway.errors import GatewayError
 from gateway.proxy.account import Record, account, place_of
 from gateway.proxy.call import Call, Plane
@@ -35,13 +35,13 @@ async def handle(call: Call, guard: HangupGuard, plane: Plane) -> None:
             sent = await _ask(record, plane)
             await follow(record.call, record.resolved, sent, plane)
             record.seen = Seen(copier=copier_for(call, record.resolved, plane))
-            await relay(
-                sent, guard.send, disclose(record), plane, seen=record.seen, keep=_keep(record, plane)
-            )
+            ours = disclose(record, _told_id(record, plane))
+            await relay(sent, guard.send, ours, plane, seen=record.seen, keep=_keep(record, plane))
     except GatewayError as error:
         record.error = error
         if not guard.begun:
-            await refuse(error, guard.send, disclose(record), call.request_id)
+            told = _told_id(record, plane)
+            await refuse(error, guard.send, disclose(record, told), told)
     finally:
         plane.left()
         record.gone = guard.gone
@@ -89,11 +89,23 @@ def _hand_over(record: Record, plane: Plane) -> None:
     copy = seen.copier.copy(record.call, resolved.governed.name, place)
     if copy is not None:
         plane.tap.take(copy)
+    else:
+        plane.metrics.check(resolved.governed.name, place.arm, "dropped")
 
 
-def disclose(record: Record) -> RawHeaders:
+def _told_id(record: Record, plane: Plane) -> str:
+    """Return the id that the caller is told: once it is known where the request is booked, the id says so."""
+    call, resolved, place = record.call, record.resolved, place_of(record)
+    if call.counting or place is None or resolved is None or resolved.governed is None:
+        return call.request_id
+    counted = resolved.assignment.reason is not Reason.forced
+    name, now = resolved.governed.name, plane.clock.now()
+    return plane.receipts.seal(call.request_id, name, place, counted=counted, at=now)
+
+
+def disclose(record: Record, told_id: str) -> RawHeaders:
     """Return our response headers: who was assigned, who served, and what was done to the request."""
-    values = {"request-id": record.call.request_id}
+    values = {"request-id": told_id}
     resolved, sent = record.resolved, record.sent
     if resolved is not None:
         values |= _assignment(resolved)

@@ -25,12 +25,12 @@ class Bench:
     def __init__(self, *checks: Check) -> None:
         self.checks = checks
         self.found: list[tuple[str, Checked]] = []
-        self.dropped: list[str] = []
+        self.dropped: list[tuple[str, Arm]] = []
         self.tasks = Tasks()
         self.tap: Tap = OnlineChecks(
             checks_of=lambda name: self.checks if name == "m" else (),
             checked=lambda name, checked: self.found.append((name, checked)),
-            dropped=self.dropped.append,
+            dropped=lambda *which: self.dropped.append(which),
             tasks=self.tasks,
         )
 
@@ -95,7 +95,7 @@ async def test_a_full_queue_drops_and_counts_and_goes_on_afterwards() -> None:
     bench = Bench(JSON)
     for _ in range(MAX_WAITING + 3):
         bench.tap.take(COPY)
-    assert bench.dropped == ["m"] * 3
+    assert bench.dropped == [("m", Arm.candidate)] * 3
     assert len(await bench.judged()) == MAX_WAITING
     bench.tap.take(COPY)
     assert len(await bench.judged()) == MAX_WAITING + 1
@@ -106,7 +106,7 @@ async def test_a_queue_is_full_of_large_answers_sooner() -> None:
     call = ToolCall("t", b"x" * quarter)
     for _ in range(5):
         bench.tap.take(replace(COPY, text="", tool_calls=(call,)))
-    assert bench.dropped == ["m"]
+    assert bench.dropped == [("m", Arm.candidate)]
 
 
 async def test_a_check_that_cannot_be_used_is_left_out_and_said(caplog: pytest.LogCaptureFixture) -> None:
@@ -133,7 +133,7 @@ async def test_one_answer_that_cannot_be_judged_does_not_end_it_nor_reach_the_lo
     bench.tap = OnlineChecks(
         checks_of=lambda name: bench.checks,
         checked=fail_once,
-        dropped=bench.dropped.append,
+        dropped=lambda *which: None,
         tasks=bench.tasks,
     )
     bench.tap.take(COPY)

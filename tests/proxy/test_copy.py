@@ -200,6 +200,7 @@ async def test_an_answer_that_is_too_long_has_no_copy_and_arrives_all_the_same(s
         heard = await process.post(body(stream=streamed), x_gateway_task="extraction")
         assert heard.body == (events if streamed else message(half * 2))
         assert ear.heard == []
+        assert process.labelled("checks_total", "arm", "result") == {"candidate dropped": 1}
 
 
 @pytest.mark.parametrize("odd", [b"[]", b'{"content": 7}', b"{", b'{"content": [[]], "stop_reason": "x"}'])
