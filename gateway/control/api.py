@@ -1,4 +1,4 @@
-"""The admin API: HTTP in front of `control.service`, and nothing else.
+"""The admin API: HTTP in front of `control.service`, and nothing else. The writes are in `api_actions`.
 
 Every request under /admin must bring a token before anything of it is read, the OpenAPI document included:
 a viewer's for what changes nothing, an operator's for everything else; whoever is turned away is logged.
@@ -6,58 +6,35 @@ Every error, the framework's own too, is in one envelope; a 409 brings the migra
 so that whoever was overtaken sees by what.
 """
 
-import asyncio
 import logging
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import __version__
 from gateway.compat.explain.request import Explained
+from gateway.control.api_actions import Name, Service, service_of, tagged
+from gateway.control.api_actions import router as actions
 from gateway.control.auth import Gatekeeper, Role
 from gateway.control.schemas import (
-    ActionBody,
     ErrorBody,
     Listing,
-    ListsBody,
     PreviewBody,
-    WeightBody,
-    reason_in,
 )
-from gateway.control.service import Ask, ControlService, Emergency
+from gateway.control.service import ControlService
 from gateway.control.status import Explanation, Incident, ReplicaStatus, Status
-from gateway.core.rollout import Verb
 from gateway.core.spec import Lists
 from gateway.core.types import Event
 from gateway.errors import BadRequest, Conflict, GatewayError, NotFound, TooLarge, Unauthenticated
 
 logger = logging.getLogger(__name__)
-
-VERBS: Mapping[str, Verb] = {
-    "start": "start",
-    "advance": "advance",
-    "pause": "pause",
-    "resume": "resume",
-    "approve": "approve",
-    "step-back": "step-back",
-    "rollback": "rollback",
-    "restart": "restart",
-    "complete": "complete",
-}
-"""What may stand behind /actions/, besides emergency-rollback, which is a route of its own."""
-
-REASON_S = 0.5
-REASON_BYTES = 64 * 1024
-"""How long, and how much of it, the body of an emergency rollback is read; then it goes on without."""
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 """Of any request to the admin API."""
@@ -86,6 +63,7 @@ def build_admin(service: ControlService, gatekeeper: Gatekeeper) -> FastAPI:
     )
     app.state.service = service
     app.include_router(router)
+    app.include_router(actions)
     app.add_middleware(RequireToken, gatekeeper=gatekeeper)
     app.add_exception_handler(GatewayError, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_form)
@@ -142,33 +120,6 @@ def _limited(receive: Receive) -> Receive:
     return limited
 
 
-def _service(request: Request) -> ControlService:
-    service: ControlService = request.app.state.service
-    return service
-
-
-def _by(request: Request) -> str:
-    by: str = request.state.by
-    return by
-
-
-def _seen_version(
-    if_match: Annotated[
-        str | None, Header(description="The version that you saw; 409 if it is another by now.")
-    ] = None,
-) -> int | None:
-    if if_match is None or if_match.strip() == "*":
-        return None
-    digits = if_match.strip().removeprefix("W/").strip('"')
-    if not (digits.isascii() and digits.isdigit() and len(digits) < 19):
-        raise BadRequest('If-Match: write the version that you saw, for example "7"')
-    return int(digits)
-
-
-Service = Annotated[ControlService, Depends(_service)]
-By = Annotated[str, Depends(_by)]
-SeenVersion = Annotated[int | None, Depends(_seen_version)]
-Name = Annotated[str, Path(description="The migration's name.")]
 router = APIRouter(prefix="/admin")
 
 
@@ -181,88 +132,13 @@ async def list_migrations(service: Service) -> Listing[Status]:
 @router.get("/migrations/{name}")
 async def show_migration(name: Name, service: Service, response: Response) -> Status:
     """Return one migration's status; `ETag` is its version."""
-    return _tagged(await service.read.status(name), response)
-
-
-@router.put("/migrations/{name}/weight")
-async def set_weight(
-    name: Name, body: WeightBody, service: Service, by: By, seen: SeenVersion, *, response: Response
-) -> Status:
-    """Set the candidate's share by hand; automation pauses until `resume`."""
-    ask = Ask("set-weight", by, body.reason, percent=body.percent, if_match=seen)
-    return _tagged(await service.act(name, ask), response)
-
-
-async def _given_reason(request: Request) -> str:
-    """Read why somebody asks for an emergency rollback; nothing about the body is worth refusing it for."""
-    body = b""
-    with suppress(TimeoutError, ClientDisconnect):
-        async with asyncio.timeout(REASON_S):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > REASON_BYTES:
-                    break
-    return reason_in(body)
-
-
-@router.post(
-    "/migrations/{name}/actions/emergency-rollback",
-    responses={202: {"model": Emergency}},
-    openapi_extra={
-        "requestBody": {
-            "content": {
-                "application/json": {
-                    "schema": {"type": "object", "properties": {"reason": {"type": "string"}}}
-                }
-            }
-        }
-    },
-)
-async def emergency_rollback(
-    name: Name, service: Service, by: By, response: Response, reason: Annotated[str, Depends(_given_reason)]
-) -> Emergency:
-    """Stop the candidate on every replica, whatever its version.
-
-    Any body will do, or none: it is only looked at for a reason, as JSON or as a form. 200 once all have
-    acknowledged or 2 s have passed; 202 where the store is away and only this process and those that share
-    its disk have stopped: ask the missing ones as well.
-    """
-    emergency = await service.emergency_rollback(name, by=by, reason=reason)
-    response.status_code = 200 if emergency.status == "rolled_back" else 202
-    return emergency
-
-
-@router.post("/migrations/{name}/actions/{verb}")
-async def act(
-    name: Name,
-    verb: Annotated[str, Path(json_schema_extra={"enum": list(VERBS)})],
-    service: Service,
-    by: By,
-    seen: SeenVersion,
-    *,
-    response: Response,
-    body: ActionBody | None = None,
-) -> Status:
-    """Carry out a verb."""
-    known = VERBS.get(verb)
-    if known is None:
-        raise NotFound(f"there is no verb {verb!r}; known: {', '.join(VERBS)}, emergency-rollback")
-    body = body or ActionBody()
-    _check_arguments(known, body)
-    ask = Ask(known, by, body.reason, mode=body.mode, force=body.force, if_match=seen)
-    return _tagged(await service.act(name, ask), response)
+    return tagged(await service.read.status(name), response)
 
 
 @router.get("/migrations/{name}/lists")
 async def show_lists(name: Name, service: Service) -> Lists:
     """Return the lists in force."""
     return await service.read.lists(name)
-
-
-@router.put("/migrations/{name}/lists")
-async def set_lists(name: Name, body: ListsBody, service: Service, by: By, seen: SeenVersion) -> Lists:
-    """Set the lists; one that is left out stays as it is. From then on they win over the file's."""
-    return await service.set_lists(name, body.apply_to, by=by, reason=body.reason, if_match=seen)
 
 
 @router.get("/migrations/{name}/explain")
@@ -308,27 +184,13 @@ async def list_models(service: Service) -> Listing[dict[str, Any]]:
     return Listing(data=service.read.models())
 
 
-def _check_arguments(verb: Verb, body: ActionBody) -> None:
-    if body.mode is not None and verb != "rollback":
-        raise BadRequest(f"mode: belongs to rollback, not to {verb}")
-    if body.force and verb not in ("start", "restart"):
-        raise BadRequest(f"force: belongs to start and restart, not to {verb}")
-    if body.force and not body.reason.strip():
-        raise BadRequest("reason: force needs one")
-
-
-def _tagged(status: Status, response: Response) -> Status:
-    response.headers["ETag"] = f'"{status.version}"'
-    return status
-
-
 async def _refuse(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, GatewayError):
         return await _fail(request, error)
     current = None
     if isinstance(error, Conflict) and (name := request.path_params.get("name")):
         with suppress(GatewayError):
-            current = await _service(request).read.status(name)
+            current = await service_of(request).read.status(name)
     return _envelope(error, current)
 
 

@@ -7,12 +7,13 @@ Answers are the dataclasses of `control.status` and `core`, wrapped where the in
 from typing import Annotated, Any, Generic, Literal, TypeVar
 from urllib.parse import parse_qsl
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from gateway.compat.catalog import Effort
 from gateway.control.preview import Question
+from gateway.control.service import Proof
 from gateway.core.spec import Lists
-from gateway.core.types import parse_json
+from gateway.core.types import parse_json, to_json
 
 T = TypeVar("T")
 
@@ -33,8 +34,42 @@ class ActionBody(_Body):
         default=None, description="For rollback: how running conversations leave. Left out: as configured."
     )
     force: bool = Field(
-        default=False, description="For start and restart: past an open checklist; needs a reason."
+        default=False,
+        description="For start and restart: past an open checklist. For advance: past a gate that wants a "
+        "rollback, or past the approval of a second person. Needs a reason.",
     )
+    keep_assignment: bool = Field(
+        default=False, description="For restart: everybody keeps the arm of the run before (a false alarm)."
+    )
+    exclude_previous: bool = Field(
+        default=False,
+        description="For restart: whoever the run before gave to the candidate stays on control.",
+    )
+
+
+PROOF_BYTES = 64 * 1024
+
+
+class ProofBody(_Body):
+    """What somebody showed of a migration, for its checklist."""
+
+    kind: Literal["rehearsal", "evals", "baseline"]
+    passed: bool
+    summary: Annotated[str, Field(min_length=1, max_length=REASON_LENGTH, description="One sentence.")]
+    details: dict[str, Any] = Field(
+        default_factory=dict, description="Numbers behind it, at most 64 KiB; never prompts or answers."
+    )
+
+    @field_validator("details")
+    @classmethod
+    def _is_small(cls, details: dict[str, Any]) -> dict[str, Any]:
+        if len(to_json(details)) > PROOF_BYTES:
+            raise ValueError(f"may have at most {PROOF_BYTES} bytes as JSON")
+        return details
+
+    def proof(self) -> Proof:
+        """Return what is to be noted."""
+        return Proof(self.kind, self.passed, self.summary, self.details)
 
 
 class WeightBody(_Body):

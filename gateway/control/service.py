@@ -188,14 +188,12 @@ class ControlService:
             replicas = view.alone(self._replica_id, self._replica.known_replicas())
             return Emergency("rolled_back_locally", 0, replicas, self._ms_since(started))
 
-    async def prove(self, name: str, proof: Proof, *, by: str) -> Event:
+    async def prove(self, name: str, proof: Proof, *, by: str) -> None:
         """Note what was shown of a migration, for its checklist; raises NotFound, StoreUnavailable."""
         stored = await self._store.load()
         self.read.file_spec(stored.get(name) or MigrationState(name))
         evidence = {"kind": proof.kind, "passed": proof.passed, "details": dict(proof.details)}
-        event = Event(self._clock.now(), by, "proof", proof.summary, {}, {}, evidence)
-        await self._store.append(name, event)
-        return event
+        await self._store.append(name, Event(self._clock.now(), by, "proof", proof.summary, {}, {}, evidence))
 
     async def roll_back_automatically(
         self,

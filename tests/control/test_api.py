@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import httpx2
 import pytest
 
-from gateway.control.api import VERBS
+from gateway.control.api_actions import VERBS
 from gateway.control.auth import Gatekeeper, Role, Token
 from gateway.core.types import Outcome
 from tests.support.admin_client import ANN, BOB, EVE, client, refused
@@ -34,6 +34,7 @@ ROUTES = [
     *(("POST", f"{ACT}/{verb}") for verb in (*VERBS, "emergency-rollback")),
     ("GET", "/admin/migrations/m/lists"),
     ("PUT", "/admin/migrations/m/lists"),
+    ("POST", "/admin/migrations/m/proofs"),
     ("GET", "/admin/migrations/m/explain?unit=alice"),
     ("GET", "/admin/migrations/m/events"),
     ("GET", "/admin/migrations/m/incidents"),
@@ -220,7 +221,8 @@ async def test_an_unknown_migration_is_answered_with_the_known_ones(
     method: str, path: str, api: httpx2.AsyncClient
 ) -> None:
     path = path.replace("/migrations/m", "/migrations/x")
-    body = {"percent": 5} if path.endswith("weight") else {}
+    body: dict[str, object] = {"percent": 5} if path.endswith("weight") else {}
+    body |= {"kind": "evals", "passed": True, "summary": "x"} if path.endswith("proofs") else {}
     refused(await api.request(method, path, json=body), 404, "not_found_error", "'x'", "known: m")
 
 

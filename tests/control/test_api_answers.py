@@ -228,8 +228,8 @@ async def test_the_openapi_document_describes_every_route(api: httpx2.AsyncClien
         "/admin/migrations", "/admin/migrations/{name}", "/admin/migrations/{name}/weight",
         "/admin/migrations/{name}/actions/emergency-rollback", "/admin/migrations/{name}/actions/{verb}",
         "/admin/migrations/{name}/lists", "/admin/migrations/{name}/explain",
-        "/admin/migrations/{name}/events", "/admin/migrations/{name}/incidents", "/admin/replicas",
-        "/admin/models", "/admin/compat/preview",
+        "/admin/migrations/{name}/proofs", "/admin/migrations/{name}/events",
+        "/admin/migrations/{name}/incidents", "/admin/replicas", "/admin/models", "/admin/compat/preview",
     }  # fmt: skip
     weight = document["paths"]["/admin/migrations/{name}/weight"]["put"]
     assert {"HTTPBearer": []} in weight["security"]

@@ -3,7 +3,17 @@
 import pytest
 from pydantic import ValidationError
 
-from gateway.control.schemas import ActionBody, ErrorBody, ErrorDetail, Listing, ListsBody, WeightBody
+from gateway.control.schemas import (
+    PROOF_BYTES,
+    ActionBody,
+    ErrorBody,
+    ErrorDetail,
+    Listing,
+    ListsBody,
+    ProofBody,
+    WeightBody,
+)
+from gateway.control.service import Proof
 from gateway.core.spec import Lists
 
 
@@ -37,3 +47,18 @@ def test_an_error_has_the_envelope_of_the_messages_api() -> None:
 
 def test_a_listing_wraps_its_data() -> None:
     assert Listing(data=[1, 2]).model_dump() == {"data": [1, 2]}
+
+
+def test_a_verb_that_says_nothing_asks_for_nothing_special() -> None:
+    body = ActionBody()
+    assert (body.force, body.keep_assignment, body.exclude_previous, body.mode) == (False, False, False, None)
+
+
+def test_the_details_of_a_proof_are_small() -> None:
+    said = {"kind": "evals", "passed": True, "summary": "as good"}
+    frame = len(b'{"notes":""}')
+    largest = said | {"details": {"notes": "x" * (PROOF_BYTES - frame)}}
+    assert ProofBody.model_validate(largest).proof().details == largest["details"]
+    with pytest.raises(ValidationError, match="at most 65536 bytes"):
+        ProofBody.model_validate(said | {"details": {"notes": "x" * (PROOF_BYTES - frame + 1)}})
+    assert ProofBody.model_validate(said).proof() == Proof("evals", True, "as good")

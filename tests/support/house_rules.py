@@ -26,7 +26,12 @@ SOURCES = ("gateway", "tests", "bench", "deploy")
 
 OWNERS: Mapping[str, tuple[str, ...]] = {
     "cryptography": ("gateway/store/notebook.py",),
-    "fastapi": ("gateway/control/api.py", "gateway/app.py", "gateway/simulator/app.py"),
+    "fastapi": (
+        "gateway/control/api.py",
+        "gateway/control/api_*.py",
+        "gateway/app.py",
+        "gateway/simulator/app.py",
+    ),
     "httptools": ("gateway/proxy/transport/wire.py", "gateway/cli/edge.py"),
     "httpx2": (
         "gateway/evals/*",
@@ -48,7 +53,12 @@ OWNERS: Mapping[str, tuple[str, ...]] = {
     "redis": ("gateway/store/backends/redis_link.py",),
     "rich": ("gateway/cli/*", "gateway/demo/*"),
     "sqlite3": ("gateway/store/backends/sqlite_file.py",),
-    "starlette": ("gateway/control/api.py", "gateway/app.py", "gateway/simulator/app.py"),
+    "starlette": (
+        "gateway/control/api.py",
+        "gateway/control/api_*.py",
+        "gateway/app.py",
+        "gateway/simulator/app.py",
+    ),
     "typer": ("gateway/cli/*", "gateway/demo/*"),
     "uvicorn": ("gateway/cli/*", "gateway/demo/*", "gateway/app.py"),
     "uvloop": ("gateway/cli/*", "gateway/demo/*", "gateway/app.py"),
