@@ -70,7 +70,7 @@ def test_no_bit_of_it_can_be_changed() -> None:
     for at in range(len(seal)):
         changed = bytearray(seal)
         changed[at] ^= 1
-        with pytest.raises(BadRequest, match="changed on its way|another key"):
+        with pytest.raises(BadRequest, match=r"changed on its way|another key"):
             read(f"{SHORT}.{base64.urlsafe_b64encode(changed).decode()}")
     with pytest.raises(BadRequest, match="changed on its way"):
         read(told.replace("gw_0", "gw_1"))

@@ -48,6 +48,7 @@ OWNERS: Mapping[str, tuple[str, ...]] = {
         "gateway/config/*",
         "gateway/control/schemas.py",
         "gateway/control/api.py",
+        "gateway/control/feedback.py",
     ),
     "pydantic_settings": ("gateway/settings.py",),
     "redis": ("gateway/store/backends/redis_link.py",),
@@ -56,6 +57,7 @@ OWNERS: Mapping[str, tuple[str, ...]] = {
     "starlette": (
         "gateway/control/api.py",
         "gateway/control/api_*.py",
+        "gateway/control/feedback.py",
         "gateway/app.py",
         "gateway/simulator/app.py",
     ),
