@@ -5,6 +5,7 @@ somebody changed meanwhile. None asks back: whoever types `emergency-rollback` a
 it.
 """
 
+from collections.abc import Iterator, Mapping
 from math import nan
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote
@@ -23,7 +24,12 @@ IfMatch = Annotated[
         "--if-match", metavar="VERSION", help="Act only if the version is still this one.", show_default=False
     ),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Go past an open checklist; needs a reason.")]
+Keep = Annotated[
+    bool, typer.Option("--keep-assignment", help="Everybody keeps the arm of the run before: a false alarm.")
+]
+Exclude = Annotated[
+    bool, typer.Option("--exclude-previous", help="Whoever met the candidate before stays on control.")
+]
 Mode = Annotated[
     Literal["evict", "drain"] | None,
     typer.Option(
@@ -33,16 +39,18 @@ Mode = Annotated[
 ]
 
 PLAIN_VERBS = {
-    "advance": "Go to the next stage.",
-    "pause": "Stop advancing; the weight stays, and so do the breakers.",
-    "resume": "Go on after a pause, at the weight that is served now.",
-    "approve": "Give the approval that a stage waits for.",
+    "pause": "Stop advancing until a person resumes; the weight stays, and the gates go on.",
+    "resume": "Go on after a pause, at the weight that is served now; the hold begins anew.",
+    "approve": "Let the present stage be left once all its gates are green; holds for this entry of it only.",
     "step-back": "Return to the stage before this one.",
     "complete": "End the soak: the candidate is the model from now on.",
 }
-STARTING_VERBS = {
-    "start": "Begin the first run, at the first stage.",
-    "restart": "Begin a new run with new people, after a rollback or when completed.",
+FORCED_VERBS = {
+    "start": ("Begin the first run, at the first stage.", "Go past an open checklist; needs a reason."),
+    "advance": (
+        "Go to the next stage now, whatever its hold; the audit log keeps what was not green.",
+        "Go past a gate that wants a rollback, or past a second person's approval; needs a reason.",
+    ),
 }
 
 _STORE_AWAY = (
@@ -59,14 +67,14 @@ lists = typer.Typer(no_args_is_help=True, help="Users and tasks that are assigne
 
 def add_to(app: typer.Typer) -> None:
     """Register every verb, in the order in which a rollout meets them."""
-    _add_starting(app, "start")
-    _add_plain(app, "advance")
+    _add_forced(app, "start")
+    _add_forced(app, "advance")
     app.command("set-weight")(set_weight)
     for verb in ("pause", "resume", "approve", "step-back"):
         _add_plain(app, verb)
     app.command("rollback")(rollback)
     app.command("emergency-rollback")(emergency_rollback)
-    _add_starting(app, "restart")
+    app.command("restart")(restart)
     _add_plain(app, "complete")
     app.add_typer(lists, name="lists")
 
@@ -84,21 +92,47 @@ def _add_plain(app: typer.Typer, verb: str) -> None:
         _act(verb, name, {"reason": reason}, url=url, if_match=if_match, as_json=as_json)
 
 
-def _add_starting(app: typer.Typer, verb: str) -> None:
-    @app.command(verb, help=STARTING_VERBS[verb])
+def _add_forced(app: typer.Typer, verb: str) -> None:
+    what, past = FORCED_VERBS[verb]
+
+    @app.command(verb, help=what)
     def command(
         name: Name = None,
         reason: Reason = "",
         if_match: IfMatch = None,
         as_json: AsJson = False,
         *,
-        force: Force = False,
+        force: Annotated[bool, typer.Option("--force", help=past)] = False,
         url: Url = DEFAULT_URL,
     ) -> None:
-        if force and not reason:
-            raise BadRequest("--force needs a --reason")
-        body = {"reason": reason} | ({"force": True} if force else {})
-        _act(verb, name, body, url=url, if_match=if_match, as_json=as_json)
+        _act(verb, name, _forced(reason, force), url=url, if_match=if_match, as_json=as_json)
+
+
+def restart(
+    name: Name = None,
+    reason: Reason = "",
+    if_match: IfMatch = None,
+    as_json: AsJson = False,
+    *,
+    keep_assignment: Keep = False,
+    exclude_previous: Exclude = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Go past an open checklist; needs a reason.")
+    ] = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Begin a new run with new people, after a rollback or when completed."""
+    if keep_assignment and exclude_previous:
+        raise BadRequest("--keep-assignment and --exclude-previous contradict each other: give one of them")
+    people = {"keep_assignment": keep_assignment, "exclude_previous": exclude_previous}
+    body = _forced(reason, force) | {word: True for word, given in people.items() if given}
+    _act("restart", name, body, url=url, if_match=if_match, as_json=as_json)
+
+
+def _forced(reason: str, force: bool) -> dict[str, Any]:
+    if force and not reason.strip():
+        raise BadRequest("--force needs a --reason")
+    return {"reason": reason} | ({"force": True} if force else {})
 
 
 def set_weight(
@@ -215,8 +249,29 @@ def _act(
 def _report(admin: Admin, path: str, answer: Any, as_json: bool) -> None:
     if as_json:
         print_json(answer)
-    else:
-        typer.echo(view.headline(answer if "phase" in answer else admin.get(path)))
+        return
+    status = answer if "phase" in answer else admin.get(path)
+    typer.echo(view.headline(status))
+    for line in _afterwards(view.clean(status)):
+        typer.echo(line)
+
+
+def _afterwards(status: Any) -> Iterator[str]:
+    """Say what a verb led to that is worth a line of its own."""
+    if status.get("last_candidate_request"):
+        yield f"last request to the candidate began: {_last_sent(status['last_candidate_request'])}"
+    approval = status.get("approval") or {}
+    if approval.get("by"):
+        waits = (
+            "it is left once its other gates are green" if status["phase"] == "running" else "still paused"
+        )
+        yield f"stage {status['stage']['name']} is approved by {approval['by']}; {waits}"
+
+
+def _last_sent(moments: Mapping[str, float | None]) -> str:
+    return ", ".join(
+        f"{replica} {f'{view.moment(at)} UTC' if at else 'never'}" for replica, at in sorted(moments.items())
+    )
 
 
 def _confirmed(admin: Admin, answer: Any) -> list[str]:
@@ -243,6 +298,8 @@ def _tell_emergency(name: str, answer: Any, confirmed: list[str]) -> None:
         out.print(f"{name}: NOT STOPPED EVERYWHERE. Only {count}{took}.", style="bold red")
     if confirmed:
         out.print(f"confirmed: {', '.join(confirmed)}")
+    if last_sent := view.clean(answer.get("last_candidate_request")):
+        out.print(f"last request to the candidate began: {_last_sent(last_sent)}")
     if answer["status"] != "rolled_back":
         out.print(_STORE_AWAY)
     if replicas["missing"]:

@@ -32,13 +32,59 @@ def test_a_stale_version_is_told_and_changes_nothing(api: AdminApi) -> None:
     assert (ran.code, ran.err) == (2, "gateway: version 4 is not 5\n")
 
 
-@pytest.mark.parametrize("verb", ["start", "restart"])
+@pytest.mark.parametrize("verb", ["start", "restart", "advance"])
 def test_force_needs_a_reason(api: AdminApi, verb: str) -> None:
-    assert run("migration", verb, "--force").code == 2
-    assert api.received == []
+    for reason in ([], ["--reason", " "]):
+        ran = run("migration", verb, "--force", *reason)
+        assert (ran.code, len(ran.err.splitlines()), api.received) == (2, 1, [])
     api.script(f"POST {ROOT}/actions/{verb}", status())
     assert run("migration", verb, "--force", "--reason", "known").code == 0
     assert api.last.body == {"reason": "known", "force": True}
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in ("start", "restart", "advance")])
+def test_nothing_else_can_be_forced(api: AdminApi, verb: str) -> None:
+    assert (run("migration", verb, "--force", "--reason", "x").code, api.received) == (2, [])
+
+
+@pytest.mark.parametrize("word", ["keep-assignment", "exclude-previous"])
+def test_restart_says_what_becomes_of_the_people_of_the_run_before(api: AdminApi, word: str) -> None:
+    api.script(f"POST {ROOT}/actions/restart", status(run=2))
+    assert run("migration", "restart", f"--{word}", "--reason", "again").code == 0
+    assert api.last.body == {"reason": "again", word.replace("-", "_"): True}
+
+
+def test_people_cannot_be_both_kept_and_excluded(api: AdminApi) -> None:
+    ran = run("migration", "restart", "--keep-assignment", "--exclude-previous")
+    assert (ran.code, len(ran.err.splitlines()), api.received) == (2, 1, [])
+    assert "contradict" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("phase", "said"), [("running", "left once its other gates are green"), ("paused", "still paused")]
+)
+def test_an_approval_says_by_whom_and_what_it_leads_to(api: AdminApi, phase: str, said: str) -> None:
+    approval = {"needed": True, "by": "bob", "at": 1795171260.0, "waiting_since": None}
+    api.script(f"POST {ROOT}/actions/approve", status(phase=phase, reason="freeze", approval=approval))
+    ran = run("migration", "approve", "--reason", "read it")
+    assert ran.code == 0
+    assert ran.out.splitlines()[1].startswith("stage early is approved by bob; ")
+    assert said in ran.out
+
+
+def test_a_refused_approval_is_one_line(api: AdminApi) -> None:
+    why = "stage 'half' of migration 'm' must be approved by somebody other than ada, who started this run"
+    api.script(f"POST {ROOT}/actions/approve", error(why), status=409)
+    ran = run("migration", "approve")
+    assert (ran.code, ran.err, ran.out) == (2, f"gateway: {why}\n", "")
+
+
+def test_a_rollback_says_when_the_last_request_to_the_candidate_began(api: AdminApi) -> None:
+    answer = status(phase="rolled_back", last_candidate_request={"b-2": None, "a-1": 1795171260.0})
+    api.script(f"POST {ROOT}/actions/rollback", answer)
+    ran = run("migration", "rollback")
+    told = "last request to the candidate began: a-1 2026-11-20 10:41:00 UTC, b-2 never"
+    assert ran.out.splitlines()[1] == told
 
 
 @pytest.mark.parametrize(("arguments", "percent"), [(["25"], 25), ([NAME, "12.5"], 12.5), (["5%"], 5)])
@@ -71,7 +117,10 @@ def emergency(**changes: Any) -> dict[str, Any]:
 
 
 def test_an_emergency_names_who_has_confirmed(api: AdminApi) -> None:
-    api.script(f"POST {ROOT}/actions/emergency-rollback", emergency())
+    api.script(
+        f"POST {ROOT}/actions/emergency-rollback",
+        emergency(last_candidate_request={"a-1": 1795171260.0, "b-2": None}),
+    )
     api.script("GET /admin/replicas", {"data": [{"id": "a-1"}, {"id": "b-2"}, {"id": "c-3"}]})
     ran = run("migration", "emergency-rollback", "--reason", "answers in French")
     assert ran.code == 0
@@ -80,6 +129,7 @@ def test_an_emergency_names_who_has_confirmed(api: AdminApi) -> None:
         == f"{NAME}: STOPPED. Everything is on control; 3 of 3 replicas have confirmed after 41 ms."
     )
     assert "confirmed: a-1, b-2, c-3" in ran.out
+    assert "began: a-1 2026-11-20 10:41:00 UTC, b-2 never" in ran.out
     assert "MISSING" not in ran.out
 
 
