@@ -14,8 +14,9 @@ What the tests eat, by name:
   which an arm had nobody at risk waits for the next one, or a rollout with little traffic could never stop.
 - `min:<name>`, `max_regression` - first failures of the candidate's units at one check, or at all of them,
   against the share that is tolerated; at every weight and while soaking.
-- `drift:<failure>` - the candidate's requests while soaking, against its own rate when it was promoted. By
-  requests, since nearly every unit of a long soak has failed once: so it is an alarm, never a rollback.
+- `drift:<failure>`, `drift:slow_share` - the candidate's requests while soaking, against its own rate when it
+  was promoted. By requests, since nearly every unit of a long soak has failed once: so it is an alarm, never
+  a rollback.
 
 What is counted while a test does not apply is passed over, never kept for later. So is a count that fell,
 which a process took with it: the test goes on from what is left.
@@ -29,12 +30,16 @@ from typing import Protocol
 from gateway.core.booking import INCOMPLETE
 from gateway.core.spec import MigrationSpec, Stage
 from gateway.core.stats.eprocess import Pair, log_e, update, update_fixed
-from gateway.core.stats.histogram import quantile
+from gateway.core.stats.histogram import count, quantile, share_above
 from gateway.core.tally import ArmTotals, Exposure, RunTally
 from gateway.core.types import ERRORS, Arm, MigrationState, Outcome, Phase
 
 REGRESSION = "max_regression"
 """The test of all checks together against what the stage tolerates."""
+DRIFT = "drift:"
+SLOW = "slow_share"
+"""While soaking: the answers that take longer than the p95 of the promoted candidate."""
+SLOWEST = 0.05
 RARE = 0.005
 """What a failure that never happened before the promotion may rise to while soaking."""
 DEFAULT_MARGIN = 1.25
@@ -201,7 +206,7 @@ class _Meal:
 
 def _fed(evidence: Evidence, seen: Counted) -> dict[str, SequentialTest]:
     meals = {**_relative(seen), **_absolute(seen), **_drift(evidence, seen)}
-    kept = {name: test for name, test in evidence.tests.items() if not name.startswith("drift:")}
+    kept = {name: test for name, test in evidence.tests.items() if not name.startswith(DRIFT)}
     return kept | {name: _eat(evidence.tests.get(name), meal) for name, meal in meals.items()}
 
 
@@ -242,16 +247,24 @@ def _alone(exposure: Exposure, limit: float | None) -> _Meal:
 def _drift(evidence: Evidence, seen: Counted) -> dict[str, _Meal]:
     if seen.state.phase is not Phase.soaking or evidence.promoted is None:
         return {}
-    rates = evidence.promoted.rates
+    gates, baseline, totals = seen.spec.gates, evidence.promoted, seen.run.arms[Arm.candidate]
+    counted = {name: pair for name, pair in failures_of(totals).items() if name in gates.rollback}
+    if baseline.duration_p95_s is not None and SLOW in gates.hold:
+        of = count(totals.durations)
+        slow = round((share_above(totals.durations, baseline.duration_p95_s) or 0.0) * of)
+        counted[SLOW] = slow, of
     return {
-        f"drift:{name}": _Meal((0, of), (0, failed), drift_limit(seen.spec, rates, name), True, True)
-        for name, (failed, of) in failures_of(seen.run.arms[Arm.candidate]).items()
-        if name in seen.spec.gates.rollback
+        f"{DRIFT}{name}": _Meal(
+            (0, of), (0, failed), drift_limit(seen.spec, baseline.rates, name), True, True
+        )
+        for name, (failed, of) in counted.items()
     }
 
 
 def drift_limit(spec: MigrationSpec, rates: Mapping[str, float], failure: str) -> float:
-    """Return the highest rate of a failure that is no drift from `rates`."""
+    """Return the highest rate of a failure (or of slow answers) that is no drift from `rates`."""
+    if failure == SLOW:
+        return SLOWEST * spec.gates.hold.get(SLOW, DEFAULT_MARGIN)
     return max(rates.get(failure, 0.0) * spec.gates.rollback.get(failure, DEFAULT_MARGIN), RARE)
 
 
