@@ -22,8 +22,10 @@ from gateway.compat.envelope import parse
 from gateway.compat.explain import matrix
 from gateway.compat.prompts import PromptVariant
 from gateway.config import load, warnings
+from gateway.config.stages import describe, plan_of
 from gateway.control.vendor import list_models as list_live
 from gateway.core.address import shown
+from gateway.core.spec import MigrationSpec
 from gateway.core.types import parse_json, to_json
 from gateway.errors import ConfigError, NotFound
 from gateway.settings import Settings
@@ -65,15 +67,20 @@ def check(config: ConfigFile = None, as_json: AsJson = False) -> None:
         raise typer.Exit(2) from None
     sentences = warnings(documents, _today())
     if as_json:
-        shown = [_shown(variant) for variant in documents.prompts]
-        said = {"ok": True, "errors": [], "warnings": sentences, "prompts": shown}
+        said = {
+            "ok": True,
+            "errors": [],
+            "warnings": sentences,
+            "migrations": [_told(spec) for spec in documents.migrations],
+            "prompts": [_shown(variant) for variant in documents.prompts],
+        }
         typer.echo(to_json(said).decode())
         return
     counts = (documents.migrations, "migration"), (documents.catalogue.models, "model")
     variants = {variant.name for variant in documents.prompts}
     parts = [_counted(len(things), noun) for things, noun in (*counts, (variants, "prompt variant"))]
     typer.echo(f"{path} is valid: {', '.join(parts)}")
-    for line in _variants(documents.prompts):
+    for line in (*_variants(documents.prompts), *_climbs(documents.migrations)):
         typer.echo(line)
     for sentence in sentences:
         view.console().print(f"warning: {sentence}", style="yellow")
@@ -113,6 +120,25 @@ def _variants(variants: Sequence[PromptVariant]) -> Iterator[str]:
             f"{_counted(len(newest.text), 'character')} for {', '.join(sorted(newest.models))}"
             f"{'; ' if asked else ''}{', '.join(asked)}"
         )
+
+
+def _climbs(migrations: Sequence[MigrationSpec]) -> Iterator[str]:
+    """Yield how each migration climbs, one line per stage: what a plan's name stands for, too."""
+    for spec in migrations:
+        plan = plan_of(spec.stages)
+        by_itself = "climbs by itself" if spec.automatic else "is advanced by hand"
+        yield f"migration {spec.name}: {f'plan {plan}, ' if plan else ''}{by_itself}"
+        yield from (f"  {describe(stage)}" for stage in spec.stages)
+
+
+def _told(spec: MigrationSpec) -> dict[str, object]:
+    """Return what `--json` tells of a migration's stages."""
+    return {
+        "name": spec.name,
+        "plan": plan_of(spec.stages),
+        "automatic": spec.automatic,
+        "stages": [describe(stage) for stage in spec.stages],
+    }
 
 
 def _shown(variant: PromptVariant) -> dict[str, object]:

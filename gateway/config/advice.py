@@ -2,18 +2,19 @@
 
 import re
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from difflib import get_close_matches
 
 from gateway.compat.catalog import Model
 from gateway.config.catalogue import suggestion
 from gateway.config.compat import pointless, unwise
+from gateway.config.freezes import unwise_freezes
 from gateway.config.loading import Config, arms
 from gateway.core.spec import MigrationSpec
 
 NOTICE = timedelta(days=60)
 """How long before a model's retirement a warning begins."""
 
-_JUDGED_BREAKERS = frozenset({"error_rate", "fallback_rate"})
 _DATED = re.compile(r"-\d{8}$")
 
 
@@ -42,8 +43,44 @@ def _warnings(spec: MigrationSpec, config: Config, today: date) -> Iterator[str]
         yield f"holdback.until: {spec.holdback.until} has passed, and units are still held back"
     if control is not None and candidate is not None:
         yield from pointless(spec.compat, control, candidate)
-    if unjudged := _not_judged(spec):
-        yield f"read and kept with the run, but nothing acts on it yet: {', '.join(unjudged)}"
+    for path, names in (("notify", spec.notify), ("on_rollback.notify", spec.on_rollback.notify)):
+        for name in names:
+            if name not in {sink.name for sink in config.sinks}:
+                yield f"{path}: {name!r} is not configured under notify in gateway.yaml; it hears of nothing"
+    yield from _stages(spec)
+    yield from _checks(spec, config)
+    yield from unwise_freezes(spec.freeze, datetime.combine(today, time(), UTC))
+
+
+def _stages(spec: MigrationSpec) -> Iterator[str]:
+    """Yield what a stage asks for and cannot get."""
+    for index, stage in enumerate(spec.stages):
+        place = f"stages[{index}] ({stage.name})"
+        if spec.automatic and not stage.advances and stage is not spec.stages[-1]:
+            yield f"{place}: has neither hold nor min_units, so it waits until a person advances"
+        if not 0 < stage.percent <= 50:
+            why = "the arms are compared above 0 % and up to 50 %, and units are counted there"
+            if stage.min_units:
+                yield f"{place}: min_units is never asked for at {stage.percent:g} %: {why}"
+            if stage.require == "non_inferior":
+                yield f"{place}: require: non_inferior cannot be shown at {stage.percent:g} %: {why}"
+        if stage.max_regression is not None and not spec.checks:
+            yield f"{place}: max_regression is a share of failed checks, and there are no checks"
+
+
+def _checks(spec: MigrationSpec, config: Config) -> Iterator[str]:
+    """Yield which checks see nothing, and which change nothing."""
+    known = {*spec.lists.allow_tasks, *spec.compat.tasks}
+    known |= {task for variant in config.prompts for task in variant.tasks}
+    limited = any(stage.max_regression is not None for stage in spec.stages)
+    for index, check in enumerate(spec.checks):
+        place = f"checks[{index}] ({check.name})"
+        if check.task and known and check.task not in known:
+            close = get_close_matches(check.task, known, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            yield f"{place}: task {check.task!r} is named nowhere else in the configuration{hint}"
+        if check.min_pass is None and check.max_ratio is None and not limited:
+            yield f"{place}: has neither min_pass nor max_ratio, and no stage has max_regression"
 
 
 def _about(asked: str, model: Model, today: date) -> Iterator[str]:
@@ -59,19 +96,3 @@ def _about(asked: str, model: Model, today: date) -> Iterator[str]:
         yield f"{asked!r} is deprecated; {model.lifecycle.note or f'it retires on {retires_on}'}"
     if model.prices is None:
         yield f"{asked!r} has no price, so its cost is not counted"
-
-
-def _not_judged(spec: MigrationSpec) -> list[str]:
-    """Return what is in force by the document, or by default, although people still advance, compare and
-    tell."""
-    options = {
-        "stages: hold": any(stage.hold_s for stage in spec.stages),
-        "stages: min_units": any(stage.min_units for stage in spec.stages),
-        "stages: max_regression": any(stage.max_regression is not None for stage in spec.stages),
-        "stages: approval": any(stage.approval for stage in spec.stages),
-        **{f"gates.breaker.{name}": name not in _JUDGED_BREAKERS for name in spec.gates.breaker},
-        "gates.rollback": spec.gates.rollback,
-        "gates.hold": spec.gates.hold,
-        "on_rollback.notify": spec.on_rollback.notify,
-    }
-    return [option for option, is_set in options.items() if is_set]

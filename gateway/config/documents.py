@@ -7,26 +7,28 @@ Nothing is accepted that would silently do nothing: an option whose behaviour do
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from datetime import date
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from gateway.compat.catalog import Model
+from gateway.config.checks import CheckDocument, to_checks
 from gateway.config.compat import CompatDocument, to_policy
-from gateway.config.shapes import SOME, Count, Document, Duration, Name, Percent, Ratio, Text
+from gateway.config.freezes import FreezeDocument, repeated, to_freezes
+from gateway.config.gates import GatesDocument, to_gates
+from gateway.config.shapes import SOME, Document, Duration, Name, Percent, Text
+from gateway.config.sinks import SinkDocument
+from gateway.config.stages import Stages, to_stage
 from gateway.core.address import upstream_address
 from gateway.core.spec import (
     UNIT_LADDER,
-    BreakerRule,
-    Gates,
     Holdback,
     Lists,
     MigrationSpec,
     OnRollback,
     Shadow,
-    Stage,
     UnitKind,
 )
 
@@ -92,75 +94,13 @@ class GatewayDocument(Document):
     limits: LimitsDocument = LimitsDocument()
     relay: RelayDocument = RelayDocument()
     pins: PinsDocument = PinsDocument()
+    notify: dict[Name, SinkDocument] = Field(default_factory=dict)
 
 
 class MatchDocument(Document):
     """Which requests a migration governs."""
 
     models: Annotated[tuple[Text, ...], SOME]
-
-
-class StageDocument(Document):
-    """One step of the ramp."""
-
-    name: Name
-    percent: Percent
-    hold_s: Annotated[Duration, Field(alias="hold")] = 0.0
-    min_units: Count = 0
-    max_regression: Annotated[float, Field(ge=0, le=1)] | None = None
-    approval: bool = False
-
-
-class BreakerDocument(Document):
-    """One absolute limit; what is left out keeps the metric's default."""
-
-    max: Annotated[float, Field(ge=0)] = 0.0
-    window_s: Annotated[Duration, Field(alias="window", gt=0)] = 1.0
-    min_requests: Count = 0
-    min_units: Count = 0
-
-
-class RatioDocument(Document):
-    """The highest tolerated ratio candidate / control."""
-
-    max_ratio: Ratio
-
-
-class BreakersDocument(Document):
-    """Limits by metric; null switches one off."""
-
-    error_rate: BreakerDocument | None = None
-    fallback_rate: BreakerDocument | None = None
-    latency_p95_s: BreakerDocument | None = None
-    quality_issues: BreakerDocument | None = None
-    cost_ratio: BreakerDocument | None = None
-
-
-class RollbackDocument(Document):
-    """Comparisons that roll back; null switches one off."""
-
-    error: RatioDocument | None = None
-    fallback: RatioDocument | None = None
-    tool_error: RatioDocument | None = None
-    refusal: RatioDocument | None = None
-    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
-
-
-class HoldDocument(Document):
-    """Comparisons that keep a stage from advancing; null switches one off."""
-
-    ttft: RatioDocument | None = None
-    slow_share: RatioDocument | None = None
-    cost: RatioDocument | None = None
-    output_tokens: RatioDocument | None = None
-
-
-class GatesDocument(Document):
-    """What stops, holds or rolls back; what is left out keeps its default."""
-
-    breaker: BreakersDocument = BreakersDocument()
-    rollback: RollbackDocument = RollbackDocument()
-    hold: HoldDocument = HoldDocument()
 
 
 class HoldbackDocument(Document):
@@ -177,32 +117,43 @@ class MigrationDocument(Document):
     control: Text
     candidate: Text
     match: MatchDocument
-    stages: Annotated[tuple[StageDocument, ...], SOME]
+    stages: Stages
     unit: Annotated[tuple[UnitKind, ...], SOME] = UNIT_LADDER
     lists: Lists = Lists()
     compat: CompatDocument = CompatDocument()
     gates: GatesDocument = GatesDocument()
+    checks: tuple[CheckDocument, ...] = ()
+    freeze: tuple[FreezeDocument, ...] = ()
     on_rollback: OnRollback = OnRollback()
     holdback: HoldbackDocument = HoldbackDocument()
     shadow: Shadow = Shadow()
+    notify: tuple[Name, ...] = ()
+    checklist: Literal["required", "advisory"] = "required"
 
 
-def to_spec(document: MigrationDocument) -> MigrationSpec:
-    """Return the frozen migration that planes work with; whether it makes sense is for `inconsistencies`."""
+def to_spec(document: MigrationDocument, file: Path = Path()) -> MigrationSpec:
+    """Return the frozen migration that planes work with; whether it makes sense is for `inconsistencies`.
+
+    What its checks name lies beside `file`; raises ConfigError where a check cannot be.
+    """
     until = document.holdback.until
     return MigrationSpec(
         name=document.name,
         control=document.control,
         candidate=document.candidate,
         models=document.match.models,
-        stages=tuple(Stage(**stage.model_dump()) for stage in document.stages),
+        stages=tuple(map(to_stage, document.stages)),
         unit=document.unit,
         lists=document.lists,
         compat=to_policy(document.compat),
-        gates=_gates(document.gates),
+        gates=to_gates(document.gates),
         on_rollback=document.on_rollback,
         holdback=Holdback(document.holdback.percent, until.isoformat() if until else None),
         shadow=document.shadow,
+        checks=to_checks(document.checks, file),
+        freeze=to_freezes(document.freeze),
+        notify=document.notify,
+        checklist=document.checklist,
     )
 
 
@@ -215,38 +166,15 @@ def inconsistencies(spec: MigrationSpec) -> Iterator[str]:
         before = spec.stages[index - 1]
         if index and stage.percent <= before.percent:
             yield f"stages[{index}].percent: {stage.percent:g} is not above {before.percent:g}"
-    for path, values in (("unit", spec.unit), ("match.models", spec.models)):
+    lists: dict[str, tuple[str, ...]] = {
+        "unit": spec.unit,
+        "match.models": spec.models,
+        "notify": spec.notify,
+        "on_rollback.notify": spec.on_rollback.notify,
+    }
+    for path, values in lists.items():
         for value in sorted({value for value in values if values.count(value) > 1}):
             yield f"{path}: {value!r} stands twice"
+    yield from repeated(spec.freeze)
     if spec.shadow.percent != 0:
         yield "shadow.percent: shadow traffic is not supported yet; leave it at 0"
-
-
-def _gates(document: GatesDocument) -> Gates:
-    default = Gates()
-    return Gates(
-        breaker=_breakers(document.breaker, default.breaker),
-        rollback=_ratios(document.rollback, default.rollback),
-        hold=_ratios(document.hold, default.hold),
-        alpha=document.rollback.alpha,
-    )
-
-
-def _breakers(document: BreakersDocument, rules: dict[str, BreakerRule]) -> dict[str, BreakerRule]:
-    for metric in document.model_fields_set:
-        given: BreakerDocument | None = getattr(document, metric)
-        if given is None:
-            del rules[metric]
-        else:
-            rules[metric] = replace(rules[metric], **given.model_dump(exclude_unset=True))
-    return rules
-
-
-def _ratios(document: RollbackDocument | HoldDocument, ratios: dict[str, float]) -> dict[str, float]:
-    for metric in document.model_fields_set & ratios.keys():
-        given: RatioDocument | None = getattr(document, metric)
-        if given is None:
-            del ratios[metric]
-        else:
-            ratios[metric] = given.max_ratio
-    return ratios

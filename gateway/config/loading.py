@@ -14,10 +14,12 @@ from pathlib import Path
 from gateway.compat.catalog import Catalogue, Model
 from gateway.compat.prompts import PromptVariant
 from gateway.config.catalogue import load_catalogue, suggestion
+from gateway.config.checks import schema_files
 from gateway.config.compat import PromptDocument, collisions, repetitions, to_variants
 from gateway.config.documents import GatewayDocument, MigrationDocument, inconsistencies, to_spec
 from gateway.config.reading import included, read, read_each
 from gateway.config.shapes import validated
+from gateway.config.sinks import NamedSink, to_sinks
 from gateway.core.spec import MigrationSpec
 from gateway.errors import ConfigError
 
@@ -43,6 +45,8 @@ class Config:
     """Of a request, before and after decoding."""
     pin_ttl_s: int
     """How long an idle conversation keeps its arm."""
+    sinks: tuple[NamedSink, ...] = ()
+    """Who can be told; what the environment must hold for it is named, not read."""
 
 
 def load(path: Path) -> Config:
@@ -74,6 +78,7 @@ def load(path: Path) -> Config:
         max_body_bytes=int(root.limits.body_mib * 1024 * 1024),
         max_batch_bytes=int(root.limits.batch_mib * 1024 * 1024),
         pin_ttl_s=int(root.pins.idle_ttl),
+        sinks=to_sinks(root.notify),
     )
 
 
@@ -83,16 +88,26 @@ def files(path: Path) -> tuple[Path, ...]:
         root = validated(GatewayDocument, read(path) or {}, path)
     except ConfigError:
         return (path,)
-    return (path, path.parent / root.catalogue, *included(path, (*root.include, *root.prompts)))
+    migrations = included(path, root.include)
+    beside = (file for migration in migrations for file in _named(migration))
+    return (path, path.parent / root.catalogue, *migrations, *beside, *included(path, root.prompts))
 
 
 def load_migration(path: Path) -> MigrationSpec:
     """Return the migration at `path`, consistent in itself, or raise ConfigError."""
-    spec = to_spec(validated(MigrationDocument, read(path) or {}, path))
+    spec = to_spec(validated(MigrationDocument, read(path) or {}, path), path)
     problems = [f"{path}: {problem}" for problem in inconsistencies(spec)]
     if problems:
         raise ConfigError("\n".join(problems))
     return spec
+
+
+def _named(path: Path) -> list[Path]:
+    """Return the files that a migration names, as far as it can be read."""
+    try:
+        return schema_files(validated(MigrationDocument, read(path) or {}, path).checks, path)
+    except ConfigError:
+        return []
 
 
 def load_prompt(path: Path, catalogue: Catalogue) -> tuple[PromptVariant, ...]:

@@ -36,7 +36,7 @@ def read_each(
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """YAML without its two traps: `on` and `no` are words, and a key stands once."""
+    """YAML without its traps: `on` and `no` are words, 18:00 is no number, and a key stands once."""
 
     def compose_mapping_node(self, anchor: Any) -> Any:
         node = super().compose_mapping_node(anchor)
@@ -51,14 +51,25 @@ class _StrictLoader(yaml.SafeLoader):
         return node
 
 
-_BOOL = "tag:yaml.org,2002:bool"
+_PLAIN = {
+    "tag:yaml.org,2002:bool": (r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
+    "tag:yaml.org,2002:int": (
+        r"^[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)$",
+        "-+0123456789",
+    ),
+    "tag:yaml.org,2002:float": (
+        r"^(?:[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+][0-9]+)?|[-+]?\.(?:inf|Inf|INF)"
+        r"|\.(?:nan|NaN|NAN))$",
+        "-+0123456789.",
+    ),
+}
+"""What is no text although it stands without quotes: YAML's own, less the traps."""
 _StrictLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _PLAIN]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_StrictLoader.add_implicit_resolver(
-    _BOOL, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
+for _tag, (_pattern, _first) in _PLAIN.items():
+    _StrictLoader.add_implicit_resolver(_tag, re.compile(_pattern), list(_first))
 
 
 def read(path: Path) -> object:

@@ -28,6 +28,15 @@ def parse_duration(text: object) -> float:
     return sum(float(number) * SECONDS[unit] for number, unit in _PART.findall(text))
 
 
+def format_duration(seconds: float) -> str:
+    """Return a duration as a document spells it: 93600 → `1d2h`."""
+    words = ""
+    for unit, length in SECONDS.items():
+        count, seconds = (seconds, 0.0) if unit == "s" else divmod(seconds, length)
+        words += f"{count:g}{unit}" if count else ""
+    return words or "0s"
+
+
 def _not_empty(entries: object) -> object:
     if isinstance(entries, list | tuple) and not entries:
         raise ValueError("needs at least one entry")
@@ -106,6 +115,8 @@ def _known_keys(place: tuple[str | int, ...], schema: dict[str, Any]) -> list[st
         if "$ref" in node:
             node = schema["$defs"][node["$ref"].rpartition("/")[2]]
         if part is not None:
-            within = node.get("properties", {}).get(part) or node.get("additionalProperties")
+            patterns = node.get("patternProperties") or {None: None}
+            others = node.get("additionalProperties") or next(iter(patterns.values()))
+            within = node.get("properties", {}).get(part) or others
             node = node["items"] if isinstance(part, int) else within
     return list(node.get("properties", ()))

@@ -38,6 +38,23 @@ def test_a_valid_configuration_is_said_to_be(config: Path) -> None:
     assert ran.first_line.startswith(f"{config} is valid: 1 migration, ")
 
 
+def test_how_a_migration_climbs_is_told(config: Path) -> None:
+    file = config.parent / "migrations" / "opus.yaml"
+    by_hand = run("check", "--config", str(config)).out
+    assert "migration opus-4-5-to-5-5: is advanced by hand\n  full 100 %\n" in by_hand
+    file.write_text(MIGRATION.replace("[{name: full, percent: 100}]", "internal"))
+    lines = run("check", "--config", str(config)).out.splitlines()
+    assert lines[1:6] == [
+        "migration opus-4-5-to-5-5: plan internal, climbs by itself",
+        "  internal 0 %: hold 3d",
+        "  canary 5 %: hold 2d, 200 units",
+        "  half 50 %: hold 5d, 2000 units",
+        "  full 100 %",
+    ]
+    (told,) = json.loads(run("check", "--config", str(config), "--json").out)["migrations"]
+    assert (told["plan"], told["automatic"], len(told["stages"])) == ("internal", True, 4)
+
+
 def test_warnings_are_told_and_do_not_fail(config: Path) -> None:
     file = config.parent / "migrations" / "opus.yaml"
     file.write_text(MIGRATION.replace("claude-opus-4-5-20251101", "claude-opus-4-1-20250805"))

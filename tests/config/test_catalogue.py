@@ -1,4 +1,4 @@
-"""A catalogue is taken whole: rows that contradict themselves or name strangers are refused with their place."""
+"""A catalogue is taken whole: rows that contradict themselves or name strangers are refused."""
 
 from pathlib import Path
 

@@ -15,9 +15,7 @@ from gateway.config.documents import (
 )
 from gateway.config.shapes import Document, validated
 from gateway.core.spec import (
-    BreakerRule,
     CompatPolicy,
-    Gates,
     Holdback,
     Lists,
     MigrationSpec,
@@ -47,7 +45,8 @@ def problems_of(**more: Any) -> list[str]:
 
 
 def test_a_minimal_migration_has_the_defaults_of_the_interface() -> None:
-    assert spec_of() == MigrationSpec("m", "old", "new", ("old",), (Stage("full", 100.0),))
+    stages = (Stage("full", 100.0),)
+    assert spec_of() == MigrationSpec("m", "old", "new", ("old",), stages, checklist="required")
 
 
 def test_every_option_finds_its_place() -> None:
@@ -61,7 +60,10 @@ def test_every_option_finds_its_place() -> None:
         ],
         on_rollback={"mode": "drain", "notify": ["slack"]},
         holdback={"percent": 2, "until": "2027-01-01"},
+        notify=["ops"],
+        checklist="advisory",
     )
+    assert (spec.notify, spec.checklist) == (("ops",), "advisory")
     assert spec.unit == ("user", "api_key")
     assert spec.lists == Lists(allow_users=("a",), deny_users=("b",))
     assert spec.compat == CompatPolicy(prefill="reject", thinking="adopt")
@@ -71,32 +73,6 @@ def test_every_option_finds_its_place() -> None:
     )
     assert spec.on_rollback == OnRollback("drain", ("slack",))
     assert spec.holdback == Holdback(2, "2027-01-01")
-
-
-def test_of_a_gate_only_what_is_written_changes() -> None:
-    gates = spec_of(
-        gates={
-            "breaker": {"error_rate": {"max": 0.2}, "latency_p95_s": {"window": "1m", "min_units": 3}},
-            "rollback": {"refusal": {"max_ratio": 3}, "alpha": 0.01},
-        }
-    ).gates
-    default = Gates()
-    assert gates.breaker["error_rate"] == BreakerRule(0.2, 300, 20, 5)
-    assert gates.breaker["latency_p95_s"] == BreakerRule(60, 60, 20, 3)
-    assert gates.breaker["cost_ratio"] == default.breaker["cost_ratio"]
-    assert gates.rollback == {**default.rollback, "refusal": 3}
-    assert gates.alpha == 0.01
-    assert gates.hold == default.hold
-
-
-def test_null_switches_a_gate_off() -> None:
-    gates = spec_of(
-        gates={"breaker": {"cost_ratio": None}, "rollback": {"error": None}, "hold": {"ttft": None}}
-    ).gates
-    assert "cost_ratio" not in gates.breaker
-    assert "error" not in gates.rollback
-    assert "ttft" not in gates.hold
-    assert len(gates.breaker) == 4
 
 
 # --- what is refused --------------------------------------------------------------------------------------
@@ -191,6 +167,12 @@ def test_every_problem_has_its_line() -> None:
         ),
         ({"unit": ["user", "user"]}, "unit: 'user' stands twice"),
         ({"match": {"models": ["old", "old"]}}, "match.models: 'old' stands twice"),
+        ({"notify": ["ops", "ops"]}, "notify: 'ops' stands twice"),
+        ({"on_rollback": {"notify": ["ops", "ops"]}}, "on_rollback.notify: 'ops' stands twice"),
+        (
+            {"freeze": [{"name": "a", "days": ["sat"]}, {"name": "a", "days": ["sun"]}]},
+            "freeze[1].name: 'a' stands twice",
+        ),
         (
             {"shadow": {"percent": 5}},
             "shadow.percent: shadow traffic is not supported yet; leave it at 0",

@@ -1,15 +1,20 @@
 """The documents are one set: read from where they say, checked together, taken whole or not at all."""
 
+import re
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from gateway.config import files, load, load_migration, warnings
-from gateway.core.spec import Gates
+from gateway.core.spec import CheckKind, Gates, MigrationSpec
 from gateway.core.types import fingerprint, from_json, to_json
-from tests.support.documents import DEFAULTS, UNJUDGED, Write, migration, problems_of, writer
+from tests.support.documents import Write, migration, problems_of, writer
 
+STORED_BEFORE = Path(__file__).parent / "documents" / "stored_before.json"
+"""What the shipped migration was kept as before stages could advance by themselves."""
 SHIPPED = Path(__file__).parents[2] / "config"
 TODAY = date(2026, 11, 1)
 
@@ -44,12 +49,31 @@ def test_the_shipped_configuration_is_the_interfaces_example() -> None:
     assert (config.upstream_url, config.pin_ttl_s) == ("https://api.anthropic.com", 3600)
 
 
-def test_the_shipped_configuration_warns_of_nothing_but_what_people_still_do() -> None:
-    (warning,) = warnings(load(SHIPPED / "gateway.yaml"), TODAY)
-    assert warning == (
-        f"opus-4-5-to-5-5: {UNJUDGED}: stages: hold, stages: min_units, stages: max_regression, "
-        f"stages: approval, {DEFAULTS}, on_rollback.notify"
-    )
+def test_the_shipped_configuration_warns_of_nothing_but_the_chat_that_everybody_has_to_name() -> None:
+    assert warnings(load(SHIPPED / "gateway.yaml"), TODAY) == [
+        "opus-4-5-to-5-5: on_rollback.notify: 'slack' is not configured under notify in gateway.yaml; "
+        "it hears of nothing"
+    ]
+
+
+def test_what_the_shipped_configuration_shows_in_comments_is_valid(tmp_path: Path) -> None:
+    shown = re.compile(r"^(  )# (- \{.*|[a-z]+: \{.*)$", re.MULTILINE)
+    for name in ("gateway.yaml", "migrations/opus-4-5-to-5-5.yaml"):
+        text = (SHIPPED / name).read_text("utf-8")
+        assert shown.search(text)
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        bare = re.sub(
+            r"^(freeze: \[\]|notify: \{\})$", lambda empty: empty[0].split()[0], text, flags=re.MULTILINE
+        )
+        (tmp_path / name).write_text(shown.sub(r"\1\2", bare), "utf-8")
+    (tmp_path / "models.yaml").write_bytes((SHIPPED / "models.yaml").read_bytes())
+    (tmp_path / "migrations" / "schemas").mkdir()
+    (tmp_path / "migrations" / "schemas" / "invoice.json").write_text('{"type": "object"}')
+    config = load(tmp_path / "gateway.yaml")
+    (spec,) = config.migrations
+    assert [sink.name for sink in config.sinks] == ["slack", "ops"]
+    assert {check.kind for check in spec.checks} == set(get_args(CheckKind))
+    assert [freeze.name for freeze in spec.freeze] == ["nights", "holidays"]
 
 
 # --- loading ----------------------------------------------------------------------------------------------
@@ -103,6 +127,14 @@ def test_a_broken_root_is_watched_alone_until_it_is_mended(write: Write) -> None
     assert files(path) == (path,)
     path.write_text("")
     assert len(files(path)) == 3
+
+
+def test_the_schemas_that_checks_name_are_watched_too(write: Write, tmp_path: Path) -> None:
+    path = write(a=migration(more=", checks: [{kind: json_schema, schema_file: ../s.json}]"))
+    (tmp_path / "s.json").write_text('{"type": "object"}')
+    assert [file.name for file in files(path)] == ["gateway.yaml", "models.yaml", "a.yaml", "s.json"]
+    (check,) = load(path).migrations[0].checks
+    assert check.schema == '{"type": "object"}'
 
 
 def test_broken_parts_are_watched_too(write: Write) -> None:
@@ -205,3 +237,19 @@ def test_spelling_and_order_do_not_change_a_fingerprint_and_a_value_does(tmp_pat
     spelt = fingerprint_of(", gates: {breaker: {cost_ratio: {window: 60m}, error_rate: {max: 0.050}}}")
     assert spelt == fingerprint_of("") == fingerprint_of(", holdback: {percent: 0}")
     assert spelt != fingerprint_of(", gates: {breaker: {error_rate: {max: 0.051}}}")
+
+
+def test_a_run_of_the_version_before_means_what_it_meant() -> None:
+    """Its stored copy has none of the newer keys: what is not there is off, or at its default."""
+    now = load_migration(SHIPPED / "migrations" / "opus-4-5-to-5-5.yaml")
+    assert b"approval_by_another" not in STORED_BEFORE.read_bytes()
+    stored = from_json(STORED_BEFORE.read_bytes(), MigrationSpec)
+    assert stored.stages == now.stages
+    assert stored.gates.rollback == {
+        key: now.gates.rollback[key] for key in now.gates.rollback if key != "incomplete"
+    }
+    assert (stored.checks, stored.freeze, stored.notify, stored.checklist) == ((), (), (), "advisory")
+    gates = replace(stored.gates, rollback=now.gates.rollback)
+    assert fingerprint(
+        replace(stored, gates=gates, checks=now.checks, checklist=now.checklist)
+    ) == fingerprint(now)

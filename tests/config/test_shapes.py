@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Discriminator, Tag
 
-from gateway.config.shapes import UNION, Document, parse_duration, validated
+from gateway.config.shapes import UNION, Document, format_duration, parse_duration, validated
 from gateway.errors import ConfigError
 
 
@@ -80,6 +80,11 @@ def test_a_duration_is_a_number_with_its_unit(text: object, seconds: float) -> N
 def test_anything_else_is_not_a_duration(text: object) -> None:
     with pytest.raises(ValueError, match="number with its unit"):
         parse_duration(text)
+
+
+@pytest.mark.parametrize("text", ["0s", "3d", "2h30m", "1d2h3m4s", "1.5s", "90d"])
+def test_a_duration_is_written_as_it_is_read(text: str) -> None:
+    assert format_duration(parse_duration(text)) == text
 
 
 @given(st.integers(0, 10**6), st.sampled_from("dhms"))

@@ -28,12 +28,6 @@ ROW = """
 RATES = {"input": 1, "output": 5, "cache_write_5m": 1, "cache_write_1h": 2, "cache_read": 0}
 PRICES = json.dumps({**RATES, "batch_input": 1, "batch_output": 1})
 
-UNJUDGED = "read and kept with the run, but nothing acts on it yet"
-DEFAULTS = (
-    "gates.breaker.latency_p95_s, gates.breaker.quality_issues, gates.breaker.cost_ratio, "
-    "gates.rollback, gates.hold"
-)
-
 Write = Callable[..., Path]
 
 
