@@ -1,6 +1,7 @@
 """What a process writes down of a run and of an entry: absolute, short, and enough."""
 
 from math import exp
+from typing import Any
 
 import pytest
 
@@ -104,7 +105,7 @@ def test_a_quiet_run_is_a_short_document() -> None:
 
 
 def test_means_are_of_enrolled_units_and_durations_of_everybody() -> None:
-    values = {"first_token_s": 0.5, "slow": True, "cost_microusd": 100, "output_tokens": 9}
+    values: dict[str, Any] = {"first_token_s": 0.5, "slow": True, "cost_microusd": 100, "output_tokens": 9}
     counted = stage_of(
         ended(unit="a", **values),
         ended(unit="b", enrolled=False, **values),
