@@ -22,14 +22,16 @@ from gateway import __version__
 from gateway.compat.explain.request import Explained
 from gateway.control.api_actions import Name, Service, service_of, tagged
 from gateway.control.api_actions import router as actions
+from gateway.control.api_papers import router as papers
 from gateway.control.auth import Gatekeeper, Role
+from gateway.control.papers.desk import Desk
 from gateway.control.schemas import (
     ErrorBody,
     Listing,
     PreviewBody,
 )
 from gateway.control.service import ControlService
-from gateway.control.status import Explanation, Incident, ReplicaStatus, Status
+from gateway.control.status import Explanation, ReplicaStatus, Status
 from gateway.core.spec import Lists
 from gateway.core.types import Event
 from gateway.errors import BadRequest, Conflict, GatewayError, NotFound, TooLarge, Unauthenticated
@@ -45,7 +47,7 @@ _ASKS = frozenset({"/admin/compat/preview"})
 """Bring their question as a body and change nothing."""
 
 
-def build_admin(service: ControlService, gatekeeper: Gatekeeper) -> FastAPI:
+def build_admin(service: ControlService, gatekeeper: Gatekeeper, desk: Desk | None = None) -> FastAPI:
     """Return the ASGI app for every path under /admin."""
     app = FastAPI(
         title="Gateway admin API",
@@ -64,6 +66,9 @@ def build_admin(service: ControlService, gatekeeper: Gatekeeper) -> FastAPI:
     app.state.service = service
     app.include_router(router)
     app.include_router(actions)
+    if desk is not None:
+        app.state.desk = desk
+        app.include_router(papers)
     app.add_middleware(RequireToken, gatekeeper=gatekeeper)
     app.add_exception_handler(GatewayError, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_form)
@@ -158,12 +163,6 @@ async def list_events(
 ) -> Listing[Event]:
     """Return the audit log after `since`, oldest first."""
     return Listing(data=await service.read.events(name, since))
-
-
-@router.get("/migrations/{name}/incidents")
-async def list_incidents(name: Name, service: Service) -> Listing[Incident]:
-    """Return one incident per rollback, oldest first."""
-    return Listing(data=await service.read.incidents(name))
 
 
 @router.post("/compat/preview")

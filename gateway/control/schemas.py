@@ -50,6 +50,13 @@ class ActionBody(_Body):
 PROOF_BYTES = 64 * 1024
 
 
+class TickBody(_Body):
+    """An item of the checklist that somebody answers for."""
+
+    item: Annotated[str, Field(min_length=1, max_length=200, description="Its id.")]
+    note: Reason = ""
+
+
 class ProofBody(_Body):
     """What somebody showed of a migration, for its checklist."""
 

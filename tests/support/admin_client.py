@@ -18,7 +18,7 @@ def client(
     plane: ControlPlane, headers: dict[str, str], *, tokens: Gatekeeper | None = None, peer: str = "192.0.2.7"
 ) -> httpx2.AsyncClient:
     """Return a client that sends `headers` and seems to connect from `peer`."""
-    app = build_admin(plane.service, tokens or Gatekeeper(TOKENS))
+    app = build_admin(plane.service, tokens or Gatekeeper(TOKENS), plane.desk)
     transport = httpx2.ASGITransport(app=app, client=(peer, 1234), raise_app_exceptions=False)
     return httpx2.AsyncClient(transport=transport, base_url="http://gateway", headers=headers)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from gateway.compat.catalog import Catalogue
 from gateway.control.autopilot.gather import Gatherer
+from gateway.control.papers.desk import Desk
 from gateway.control.reader import Reader
 from gateway.control.service import Ask, ControlService
 from gateway.core.booking import Booking, Place
@@ -97,6 +98,9 @@ class ControlPlane:
         self.specs = dict(specs if specs is not None else {SPEC.name: SPEC})
         self.catalogue = Catalogue(())
         self.gatherer = Gatherer(self.store, clock=self.clock)
+        self.desk = Desk(
+            self.store, specs=lambda: self.specs, catalogue=lambda: self.catalogue, clock=self.clock
+        )
         reader = Reader(
             self.store,
             self.replica,
@@ -190,8 +194,8 @@ class Traffic:
         rules = (state.spec or SPEC).gates.breaker
         self._flushed += 1
         await self._plane.report(self._id)
-        if claims := self.counts.due(self._plane.clock.now()):
-            self.counts.settle(await store.claim("m", self.counts.run, self._id, claims))
+        claims, run = self.counts.due(self._plane.clock.now()), self.counts.run
+        self.counts.settle(await store.claim("m", run, self._id, claims) if claims else [])
         doc = self.counts.window.to_doc(self._plane.clock.now(), rules) | {"flush": self._flushed}
         await store.put_counts("m", self._id, doc, 15.0)
         for scope, tally in self.counts.docs().items():
