@@ -1,8 +1,8 @@
 """The composition root: one serving process, built from its settings and configuration, and its life.
 
-`create_app` is what uvicorn calls in every worker. A request goes one of three ways: `/v1/` to the data path,
-the pages `/healthz`, `/readyz` and `/metrics`, everything else to FastAPI. Nothing here decides anything; it
-hands the planes to each other as plain values and callables.
+`create_app` is what uvicorn calls in every worker. A request goes one of four ways: `/v1/` to the data path,
+the pages `/healthz`, `/readyz` and `/metrics`, `/gateway/feedback` to its own door, everything else to
+FastAPI. Nothing here decides anything; it hands the planes to each other as plain values and callables.
 
 Order at start: settings and configuration (a mistake stops the start with a sentence), store (one that is
 away does not), snapshot (store, else disk, else control for everybody), then the loops. At the end the
@@ -28,6 +28,7 @@ from gateway.control.autopilot.controller import Controller
 from gateway.control.autopilot.flusher import CountsFlusher
 from gateway.control.autopilot.local import LocalBreaker
 from gateway.control.catalogue import CatalogueCheck
+from gateway.control.feedback import PATH as FEEDBACK
 from gateway.control.reader import Reader
 from gateway.control.service import ControlService
 from gateway.control.vendor import list_models
@@ -44,6 +45,7 @@ from gateway.proxy.routes import DataPath
 from gateway.proxy.table import Table, build
 from gateway.proxy.transport.wire import Origin, Wire
 from gateway.settings import Settings
+from gateway.signals import Signals
 from gateway.store.backends.factory import make_store
 from gateway.store.ledger import Ledger
 from gateway.store.notebook import Notebook
@@ -103,6 +105,12 @@ class Gateway:
         self._service = self._make_service()
         self._make_loops(self._replica.id)
         self._data_path = DataPath(self._plane)
+        self._signals = Signals(
+            self._plane,
+            reader=self._service.read,
+            obeyed=lambda: self._replica.snapshot,
+            operator_named=gatekeeper.operator_named,
+        )
         self._admin = build_admin(self._service, gatekeeper)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -118,6 +126,8 @@ class Gateway:
             await self._data_path(scope, receive, send)
         elif scope["path"] in _PAGES:
             await _say(send, _PAGES[scope["path"]](self))
+        elif scope["path"] == FEEDBACK:
+            await self._signals.feedback(scope, receive, send)
         else:
             await self._admin(scope, receive, send)
 
@@ -176,6 +186,7 @@ class Gateway:
             clock=self._clock,
             on_change=self._obey,
             in_flight=lambda: self._plane.in_flight,
+            candidate_sent_at=lambda: self._plane.candidate_sent_at,
             leader=lambda: self._controller.leader,
             on_loss=self._renew,
             on_error=self._metrics.store_error,
@@ -287,6 +298,7 @@ class Gateway:
     def _renew(self, secret: bytes) -> None:
         self._ledger.renew(secret)
         self._notebook.renew(secret)
+        self._plane.receipts.renew(secret)
 
     async def _gauge(self) -> None:
         """Show what changes without a request."""

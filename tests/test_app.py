@@ -278,3 +278,23 @@ async def test_a_control_that_retires_overnight_rescues_nobody_the_day_after(tmp
         clock.advance(120)
         await app.reload()
         assert not app.table.by_name["m"].rescues
+
+
+async def test_feedback_has_a_door_of_its_own(tmp_path: Path) -> None:
+    async with (
+        scripted_upstream(replying(answer(REPLY))) as upstream,
+        living(made(tmp_path, upstream.url)) as app,
+    ):
+        await call(app, "POST", "/admin/migrations/m/actions/start", body=b"{}", headers=TOKEN)
+        told = (await call(app, "POST", "/v1/messages", body=MESSAGE)).headers["x-gateway-request-id"]
+        issue = json.dumps({"request_id": told, "kind": "issue"}).encode()
+        came = await call(app, "POST", "/gateway/feedback", body=issue)
+        named = json.dumps({"migration": "m", "unit": "u", "kind": "rating", "score": 1}).encode()
+        rated = await call(app, "POST", "/gateway/feedback", body=named, headers=TOKEN)
+        forged = await call(app, "POST", "/gateway/feedback", body=issue.replace(b"gw_", b"gw_f"))
+        page = app.metrics()[2].decode()
+    assert (came.status, came.json()) == (202, {"status": "accepted", "counted": True})
+    assert (rated.status, rated.json()["counted"]) == (202, True)
+    assert (forged.status, forged.json()["type"]) == (400, "error")
+    for kind in ("issue", "rating"):
+        assert f'gateway_feedback_total{{kind="{kind}",migration="m"}} 1.0' in page
