@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from gateway.core.booking import Booking
+from gateway.core.counts import Counts
 from gateway.core.spec import CompatPolicy, Lists
-from gateway.core.types import LINE, Arm, Outcome, Phase
+from gateway.core.types import LINE, Arm, MigrationState, Outcome, Phase
 from gateway.errors import BadRequest, ConnectFailed, UpstreamTimeout
 from gateway.proxy.account import outcome_of_error
 from tests.support.plane import (
@@ -27,7 +29,7 @@ from tests.support.plane import (
     message,
     streaming,
 )
-from tests.support.scripted import answer, replying
+from tests.support.scripted import Script, answer, replying
 
 FINE = replying(answer(message()))
 FAILING = replying(answer(b"{}", status="529 X"))
@@ -153,6 +155,110 @@ async def test_a_request_is_booked_to_the_run_in_which_it_began() -> None:
         process.plane.counts["m"].window.run = 2
         await process.post(body())
         assert requests_booked(process, Arm.candidate) == 0
+
+
+# --- what is measured ---------------------------------------------------------------------------------------
+
+
+class Booked(Counts):
+    """Counts that keep what they were given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bookings: list[Booking] = []
+
+    def ended(self, booking: Booking, now: float) -> None:
+        self.bookings.append(booking)
+
+
+async def booking_of(
+    script: Script, content: bytes, state: MigrationState = ON_CANDIDATE, **options: Any
+) -> Booking:
+    """Return what one request of the unit `u` for the task `t` was booked as."""
+    counts = Booked()
+    async with in_front_of(script, state, counts={"m": counts}, **options) as process:
+        await process.post(content, x_gateway_unit="u", x_gateway_task="t")
+        (booking,) = counts.bookings
+        assert booking.place.unit_key == process.plane.ledger.key("u")
+    return booking
+
+
+async def test_a_request_is_booked_with_where_it_belongs_and_what_it_took() -> None:
+    state = replace(ON_CANDIDATE, run=3, entry=7)
+    booking = await booking_of(replying(answer(message(usage=USAGE))), body(), state)
+    place = booking.place
+    assert (place.arm, place.run, place.entry, place.enrolled) == (Arm.candidate, 3, 7, True)
+    assert (booking.task, booking.outcome, booking.fallback) == ("t", Outcome.ok, False)
+    assert booking.request_id
+    assert (booking.prompt_tokens, booking.output_tokens) == (3300, 500)
+    assert booking.cost_microusd == round(1000 * 5 + 500 * 25 + 300 * 6.25 + 2000 * 0.5)
+    assert booking.first_token_s is None, "it was not streamed"
+
+
+async def test_who_is_not_enrolled_is_booked_as_such() -> None:
+    listed = replace(SPEC, lists=Lists(allow_users=("u",)))
+    assert not (await booking_of(FINE, body(), spec=listed)).place.enrolled
+
+
+async def test_of_a_stream_the_first_byte_is_timed() -> None:
+    booking = await booking_of(streaming(START, TEXT, END), body(stream=True))
+    assert booking.first_token_s == 0
+    assert (booking.prompt_tokens, booking.output_tokens) == (10, 5)
+
+
+@pytest.mark.parametrize(
+    "script", [streaming(START, TEXT, cut=True), replying(answer(message(usage={}))), replying(answer(b"{}"))]
+)
+async def test_an_answer_that_does_not_say_all_that_it_used_is_not_measured(script: Script) -> None:
+    booking = await booking_of(script, body(stream=True))
+    assert (booking.prompt_tokens, booking.output_tokens, booking.cost_microusd) == (None, None, None)
+
+
+@pytest.mark.parametrize(("slow_after_s", "slow"), [(0.0, None), (2.9, True), (3.0, False)])
+async def test_slow_is_what_takes_longer_than_control_used_to(slow_after_s: float, slow: bool | None) -> None:
+    counts = Booked()
+    state = replace(ON_CANDIDATE, slow_after_s=slow_after_s)
+    async with in_front_of(FINE, state, counts={"m": counts}) as process:
+        send = process.plane.wire.send
+
+        async def three_seconds(*args: Any, **more: Any) -> Any:
+            process.clock.advance(3)
+            return await send(*args, **more)
+
+        process.plane.wire.send = three_seconds  # type: ignore[method-assign]
+        await process.post(body())
+    assert [(booking.duration_s, booking.slow) for booking in counts.bookings] == [(3, slow)]
+
+
+async def test_a_rescue_is_booked_to_the_candidate_at_what_control_costs() -> None:
+    booking = await booking_of(by_model({O46: FAILING, O45: replying(answer(message(usage=USAGE)))}), body())
+    assert (booking.place.arm, booking.outcome, booking.fallback) == (Arm.candidate, Outcome.ok, True)
+    assert booking.cost_microusd == round(1000 * 5 + 500 * 25 + 300 * 6.25 + 2000 * 0.5)
+
+
+async def test_an_answer_that_nobody_was_given_is_paid_for_too() -> None:
+    tool = {"name": "t", "input_schema": {"type": "object"}}
+    strict = replace(SPEC, candidate="claude-opus-5-5")
+    said = replying(answer(message(usage=USAGE)))
+    counts = Booked()
+    async with in_front_of(said, spec=strict, counts={"m": counts}) as process:
+        await process.post(body(tools=[tool], tool_choice={"type": "tool", "name": "t"}))
+        asked = process.asked
+        paid = sum(process.labelled("cost_usd_total", "arm").values())
+    (booking,) = counts.bookings
+    assert len(asked) == 3, "twice the candidate, which calls no tool, and then control"
+    assert booking.cost_microusd == pytest.approx(paid * 1e6, abs=2)
+
+
+async def test_when_a_request_was_last_sent_to_the_candidate_is_remembered() -> None:
+    async with in_front_of(by_model({O46: FAILING, O45: FINE})) as process:
+        assert process.plane.candidate_sent_at == {}
+        await process.post(body())
+        sent_at = process.clock.now()
+        process.clock.advance(10)
+        process.obey(replace(ON_CONTROL, version=2))
+        await process.post(body())
+        assert process.plane.candidate_sent_at == {"m": sent_at}
 
 
 async def test_one_line_of_log_names_everything_but_what_was_said_and_by_whom(

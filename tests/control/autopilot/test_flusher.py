@@ -1,120 +1,215 @@
-"""What every process does by itself: counting for the leader, and deciding alone while nobody can lead."""
+"""What every process writes down about once a second, and what whoever leads makes of it."""
 
 import pytest
 
-from gateway.control.autopilot.controller import Controller
-from gateway.control.autopilot.flusher import CountsFlusher
-from gateway.control.autopilot.local import AWAY_S, LocalBreaker
-from gateway.core.gates.window import Window
-from gateway.core.types import Arm, Outcome, Phase
+from gateway.control.autopilot.flusher import ENDED_S, CountsFlusher
+from gateway.core.booking import Booking
+from gateway.core.counts import Counts, merge_run, merge_stage
+from gateway.core.gates.window import merge
+from gateway.core.tally import ArmTotals, Exposure
+from gateway.core.types import Arm, Outcome
 from gateway.errors import StoreUnavailable
 from gateway.tasks import run_every
-from tests.support.control import ControlPlane, fill
+from tests.support.bookings import ended, place
+from tests.support.control import ControlPlane
+from tests.support.memory_store import MemoryStore
 
 BAD = [Outcome.timeout] * 10
-GOOD = [Outcome.ok] * 10
 
 
 @pytest.fixture
-def plane() -> ControlPlane:
-    return ControlPlane()
+async def plane() -> ControlPlane:
+    """A control plane whose migration is in its first run and entry."""
+    plane = ControlPlane()
+    await plane.act("start")
+    assert plane.state.run == 1
+    return plane
 
 
-async def serving(plane: ControlPlane) -> None:
-    await plane.act("start", "advance")
+class Process:
+    """One process's counts and flusher, with a connection of its own."""
+
+    def __init__(self, plane: ControlPlane, name: str = "r1", store: MemoryStore | None = None) -> None:
+        self.plane, self.store, self.counts = plane, store or MemoryStore(plane.server), Counts()
+        self.errors: list[str] = []
+        self.flusher = CountsFlusher(
+            self.store,
+            plane.replica,
+            {"m": self.counts},
+            replica_id=name,
+            specs=lambda: plane.specs,
+            clock=plane.clock,
+            on_error=self.errors.append,
+        )
+
+    def happens(self, *bookings: Booking) -> None:
+        for booking in bookings:
+            self.counts.ended(booking, self.plane.clock.now())
+
+    async def second(self) -> None:
+        """Let a second go by, and write down what it brought."""
+        self.plane.clock.advance(1)
+        await self.flusher.tick()
 
 
-def controller(plane: ControlPlane) -> Controller:
-    return Controller(plane.store, plane.service, holder="r1", clock=plane.clock, on_error=[].append)
+async def candidate(plane: ControlPlane) -> ArmTotals:
+    """Return what is known of the candidate over the run, from all processes."""
+    return merge_run((await plane.store.tallies("m", "1")).values()).arms[Arm.candidate]
 
 
-# --- counting -----------------------------------------------------------------------------------------------
+# --- what is written ----------------------------------------------------------------------------------------
 
 
-def flusher(
-    plane: ControlPlane, windows: dict[str, Window], errors: list[str] | None = None
-) -> CountsFlusher:
-    heard = errors if errors is not None else []
-    return CountsFlusher(
-        plane.store, plane.replica, windows, replica_id="r1", specs=lambda: plane.specs, clock=plane.clock,
-        on_error=heard.append,
-    )  # fmt: skip
+async def test_what_processes_count_is_added_up_by_whoever_leads(plane: ControlPlane) -> None:
+    for name in ("r1", "r2"):
+        process = Process(plane, name)
+        process.happens(ended(Outcome.timeout, name), ended(Outcome.ok, "both"))
+        await process.second()
+    windows = merge((await plane.store.counts("m")).values(), run=1)
+    assert windows[60][Arm.candidate].errors == 2
+    counted = await candidate(plane)
+    assert (counted.requests, counted.exposure["error"]) == (4, Exposure(4, 2))
+    stage = merge_stage((await plane.store.tallies("m", "1.1")).values())
+    assert stage.arms[Arm.candidate].requests == 4
 
 
-async def test_what_a_process_counts_is_judged_by_the_leader(plane: ControlPlane) -> None:
-    await serving(plane)
-    windows = {"m": plane.window(*BAD)}
-    await flusher(plane, windows).tick()
-    await controller(plane).tick()
-    assert plane.state.phase is Phase.rolled_back
-
-
-async def test_counts_are_absolute_so_that_writing_twice_changes_nothing(plane: ControlPlane) -> None:
-    await serving(plane)
-    flush = flusher(plane, {"m": plane.window(*BAD[:5])})
+async def test_every_write_has_a_greater_number_with_or_without_traffic(plane: ControlPlane) -> None:
+    process, numbers = Process(plane), []
     for _ in range(3):
-        await flush.tick()
-    await controller(plane).tick()
-    assert plane.state.phase is Phase.running
+        await process.second()
+        numbers.append((await plane.store.counts("m"))["r1"]["flush"])
+    assert numbers == sorted(set(numbers))
 
 
-async def test_only_what_is_judged_is_written(plane: ControlPlane) -> None:
-    await flusher(plane, {"m": plane.window(*BAD), "unknown": Window()}).tick()
-    assert plane.store.calls["put_counts"] == 0
+async def test_what_has_not_changed_is_not_written_again(plane: ControlPlane) -> None:
+    process = Process(plane)
+    process.happens(ended())
+    await process.second()
+    before = process.store.calls["put_tally"]
+    await process.second()
+    assert (before, process.store.calls["put_tally"]) == (2, 2)
+    assert process.store.calls["claim"] == 0, "nobody has failed"
+
+
+async def test_numbers_are_absolute_so_that_writing_twice_changes_nothing(plane: ControlPlane) -> None:
+    process = Process(plane)
+    process.happens(ended(Outcome.timeout))
+    for _ in range(3):
+        process.counts.unwritten()
+        await process.second()
+    counted = await candidate(plane)
+    assert (counted.requests, counted.exposure["error"]) == (1, Exposure(1, 1))
+
+
+async def test_a_complaint_reaches_the_breakers_with_the_next_write(plane: ControlPlane) -> None:
+    process = Process(plane)
+    process.counts.complained(place(), "req_1", plane.clock.now())
+    await process.second()
+    await process.second()
+    windows = merge((await plane.store.counts("m")).values(), run=1)
+    assert windows[60][Arm.candidate].issues == 1
+    assert (await candidate(plane)).issues == 1
+
+
+async def test_a_unit_that_fails_in_two_processes_or_before_and_after_a_restart_fails_once(
+    plane: ControlPlane,
+) -> None:
+    for name in ("r1", "r2", "r1-after-its-restart"):
+        process = Process(plane, name)
+        process.happens(ended(Outcome.refused))
+        await process.second()
+    assert (await candidate(plane)).exposure["refusal"].failed == 1
+
+
+# --- what is not --------------------------------------------------------------------------------------------
+
+
+async def test_a_migration_that_is_not_watched_is_not_written() -> None:
+    plane = ControlPlane()
+    process = Process(plane)
+    process.happens(ended(run=0))
+    await process.second()
+    assert sum(process.store.calls.values()) == 0
+
+
+async def test_a_run_that_has_ended_is_written_for_a_little_longer(plane: ControlPlane) -> None:
+    process = Process(plane)
+    await process.second()
+    await plane.act("rollback")
+    process.happens(ended())
+    await process.second()
+    assert (await candidate(plane)).requests == 1
+    plane.clock.advance(ENDED_S)
+    process.happens(ended())
+    await process.second()
+    assert (await candidate(plane)).requests == 1
+    assert process.store.calls["put_counts"] == 2
+
+
+# --- a store that is away -----------------------------------------------------------------------------------
 
 
 async def test_counts_that_cannot_be_written_are_written_next_time(plane: ControlPlane) -> None:
-    await serving(plane)
-    errors: list[str] = []
-    flush = flusher(plane, {"m": plane.window(*BAD)}, errors)
-    plane.store.away = True
+    process = Process(plane)
+    process.happens(ended(Outcome.timeout))
+    process.store.away = True
     for second in range(3):
-        await flush.tick()
-        assert flush.away_s == second
-        plane.clock.advance(1)
-    assert errors == ["put_counts"] * 3
-    plane.store.away = False
-    await flush.tick()
-    assert flush.away_s == 0
-    assert list(await plane.store.counts("m")) == ["r1"]
+        await process.second()
+        assert process.flusher.away_s == second
+    assert process.errors == ["put_counts"] * 3
+    process.store.away = False
+    await process.second()
+    assert process.flusher.away_s == 0
+    assert (await candidate(plane)).exposure["error"] == Exposure(1, 1)
 
 
-# --- alone --------------------------------------------------------------------------------------------------
+class Lossy(MemoryStore):
+    """A store that carries an operation out and loses the answer, once."""
+
+    losing = ""
+
+    async def claim(self, *args: object, **more: object) -> list[bool]:
+        answers = await super().claim(*args, **more)  # type: ignore[arg-type]
+        self._lose("claim")
+        return answers
+
+    async def put_tally(self, *args: object, **more: object) -> None:
+        await super().put_tally(*args, **more)  # type: ignore[arg-type]
+        self._lose("put_tally")
+
+    def _lose(self, operation: str) -> None:
+        if self.losing == operation:
+            self.losing = ""
+            raise StoreUnavailable("the answer was lost, says the test")
 
 
-def local(plane: ControlPlane, window: Window, away_s: float) -> LocalBreaker:
-    return LocalBreaker(
-        plane.replica, {"m": window}, away_s=lambda: away_s, specs=lambda: plane.specs, clock=plane.clock
-    )
-
-
-async def test_while_the_store_is_away_a_failing_candidate_is_dropped_here_once(plane: ControlPlane) -> None:
-    await serving(plane)
-    breaker = local(plane, plane.window(*BAD), AWAY_S)
-    for _ in range(3):
-        await breaker.tick()
-    assert plane.replica.kills == [("m", "local breaker", "error_rate: 100.0% of 10 requests, above 10.0%")]
-    assert plane.replica.snapshot.state("m").killed
-
-
-@pytest.mark.parametrize(
-    ("outcomes", "run", "away_s"),
-    [(BAD, 1, 0.0), (BAD, 1, AWAY_S - 0.1), (GOOD, 1, 60.0), (BAD[:9], 1, 60.0), (BAD, 0, 60.0)],
-)
-async def test_otherwise_a_process_decides_nothing_alone(
-    outcomes: list[Outcome], run: int, away_s: float, plane: ControlPlane
+@pytest.mark.parametrize("operation", ["claim", "put_tally"])
+async def test_an_answer_that_was_lost_loses_nothing_and_doubles_nothing(
+    operation: str, plane: ControlPlane
 ) -> None:
-    await serving(plane)
-    await local(plane, plane.window(*outcomes, run=run), away_s).tick()
-    assert plane.replica.kills == []
+    store = Lossy(plane.server)
+    process = Process(plane, store=store)
+    process.happens(ended(Outcome.timeout))
+    store.losing = operation
+    await process.second()
+    assert process.errors == [operation]
+    await process.second()
+    await process.second()
+    counted = await candidate(plane)
+    assert (counted.requests, counted.exposure["error"]) == (1, Exposure(1, 1))
 
 
-async def test_alone_too_trouble_that_control_shares_is_the_providers(plane: ControlPlane) -> None:
-    await serving(plane)
-    window = plane.window(*BAD)
-    fill(window, *BAD, arm=Arm.control, now=plane.clock.now)
-    await local(plane, window, 60.0).tick()
-    assert plane.replica.kills == []
+async def test_a_store_that_lost_its_data_is_told_everything_again(plane: ControlPlane) -> None:
+    process = Process(plane)
+    process.happens(ended(), ended(entry=2))
+    await process.second()
+    process.store.away = True
+    await process.second()
+    plane.server.lose()
+    process.store.away = False
+    await process.second()
+    assert (await candidate(plane)).requests == 2
+    assert set(await plane.store.tallies("m", "1.1")) == {"r1"}
 
 
 # --- ticking ------------------------------------------------------------------------------------------------
