@@ -57,6 +57,7 @@ class Plan:
             "match": {"models": sorted({self.requested, self.control})},
             "stages": [{"name": name, "percent": percent} for name, percent in self.stages],
             "gates": {"breaker": dict(self.breaker)},
+            "checklist": "advisory",
         }
 
 

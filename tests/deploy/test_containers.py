@@ -386,7 +386,7 @@ def test_redis_keeps_everything_in_an_append_only_file_and_wants_its_password(de
 
 
 def test_a_person_steers_the_fleet_from_inside_a_gateways_container(demo: Stack) -> None:
-    said = demo.run_in("gateway-1", "gateway", "migration", "start", "--reason", "first try")
+    said = demo.run_in("gateway-1", "gateway", "migration", "start", "--force", "--reason", "a look")
     assert said.returncode == 0, said.stderr
     status = demo.run_in("gateway-2", "gateway", "migration", "status")
     assert "2 of 2 replicas agree" in status.stdout, status.stderr

@@ -40,6 +40,7 @@ def migration(name: str, control: str, candidate: str, **more: Any) -> dict[str,
         "candidate": candidate,
         "match": {"models": [control]},
         "stages": STAGES,
+        "checklist": "advisory",
         **more,
     }
 

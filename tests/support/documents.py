@@ -45,7 +45,7 @@ def migration(name: str = "m", models: str = "old", more: str = "", **arms: str)
     stages = "[{name: full, percent: 100}]"
     return (
         f"{{name: {name}, control: {control}, candidate: {candidate}, "
-        f"match: {{models: [{models}]}}, stages: {stages}{more}}}"
+        f"match: {{models: [{models}]}}, stages: {stages}, checklist: advisory{more}}}"
     )
 
 
