@@ -55,6 +55,7 @@ def generic(told: Message) -> dict[str, Any]:
         "before": _shown(event.before),
         "after": _shown(event.after),
         "gates": gates_of(event),
+        "metrics": event.evidence.get("metrics", []),
     }
 
 

@@ -10,7 +10,7 @@ Nothing here ever saw a prompt; the lists of people are left out, and what peopl
 
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.control.notify.sinks import ChangeKind
@@ -43,27 +43,23 @@ _VERBS: Mapping[str, ChangeKind] = {
     "drift": "drift",
 }
 _PAUSED = {
-    "user": (
-        "is paused by hand",
-        "It stays at this weight until somebody resumes it.",
-        "Resume it when you are ready.",
-    ),
     "freeze": (
-        "waits: a freeze is in force",
+        "a freeze is in force",
         "It would have advanced; it does so by itself once the freeze is over.",
         "Nothing.",
     ),
     "no_data": (
-        "waits: the candidate gets no traffic",
+        "the candidate gets no traffic",
         "Nothing can be judged, so nothing advances; it goes on by itself once there is traffic.",
         "See whether applications still ask for {models}, and whether they reach this gateway.",
     ),
     "inconclusive": (
-        "waits: the numbers are not clear",
+        "the numbers are not clear",
         "They are neither good enough to advance nor bad enough to roll back.",
         "Look at its gates; then leave it running, advance it by hand, or roll it back.",
     ),
 }
+"""Why automation waits → what that is called, what it means, what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +117,22 @@ class _Scene:
 
     @property
     def why(self) -> tuple[str, ...]:
+        return tuple(f"Reason: {reason}" for reason in self.words)
+
+    @property
+    def words(self) -> tuple[str, ...]:
         reason = said(self.event.reason)
-        return (f"Reason: {reason}",) if reason else ()
+        return (reason,) if reason else ()
 
     @property
     def serving(self) -> str:
-        return f"{self.spec.candidate} gets {self.share} of the traffic, {self.spec.control} the rest."
+        spec, percent = self.spec, self.event.after.get("weight_percent", 0)
+        if percent <= 0:
+            return f"{spec.candidate} gets listed people and tasks alone, {spec.control} everybody else."
+        if percent >= 100:
+            held = f" {spec.control} keeps the holdback." if spec.holdback.percent else ""
+            return f"{spec.candidate} gets all of the traffic.{held}"
+        return f"{spec.candidate} gets {self.share} of the traffic, {spec.control} the rest."
 
 
 Told = tuple[str, tuple[str, ...], str, tuple[str, ...]]
@@ -182,12 +188,15 @@ def _stage(scene: _Scene) -> Told:
 
 
 def _paused(scene: _Scene) -> Told:
-    how, meaning, todo = _PAUSED.get(str(scene.event.after.get("reason")), _PAUSED["user"])
+    waiting = _PAUSED.get(str(scene.event.after.get("reason")))
+    if waiting is None:
+        title = f"paused by {scene.by} at {scene.where}"
+        facts = ("It stays at this weight. The gates go on, and may roll it back.", scene.serving, *scene.why)
+        return title, facts, "Resume it when you are ready.", ("status", "resume")
+    how, meaning, todo = waiting
     facts = (f"{meaning} The gates go on, and may roll it back.", scene.serving, *scene.why)
-    by = f" by {scene.by}" if scene.event.verb == "pause" else ""
-    verbs = ("status", "resume") if scene.event.after.get("reason") == "user" else ("status",)
-    models = ", ".join(scene.spec.models)
-    return f"{how.removesuffix(' by hand')}{by} at {scene.where}", facts, todo.format(models=models), verbs
+    todo = todo.format(models=", ".join(scene.spec.models))
+    return f"waits at {scene.where}: {how}", facts, todo, ("status",)
 
 
 def _approval(scene: _Scene) -> Told:
@@ -248,7 +257,7 @@ def _rolled_back(scene: _Scene) -> Told:
             else "."
         ),
         *_causes(scene),
-        f"It was at {_was_at(scene)}, in run {event.after.get('run', 0)}.",
+        *_was_at(scene),
     )
     if event.before.get("phase") == Phase.rolled_back and event.verb == "rollback":
         title = f"its last conversations were taken off {spec.candidate}, by {scene.by}"
@@ -261,24 +270,24 @@ def _rolled_back(scene: _Scene) -> Told:
 
 def _completed(scene: _Scene) -> Told:
     title = f"completed: {scene.spec.candidate} serves everything"
-    facts = (f"Completed by {scene.by}. {scene.spec.control} is no longer asked.", *scene.why)
+    facts = (f"Completed by {scene.by}; there is no holdback any more.", *scene.why)
     return title, facts, f"Let applications ask for {scene.spec.candidate} themselves.", ("status",)
 
 
 def _report(scene: _Scene) -> Told:
-    return "weekly report", scene.why, "Read it when you have a minute.", ("status",)
+    return "weekly report", scene.words, "Read it when you have a minute.", ("status",)
 
 
 def _retirement(scene: _Scene) -> Told:
     title = f"{scene.spec.control} will be retired"
     todo = "Bring the migration to its end before that day: afterwards there is no way back."
-    return title, scene.why, todo, ("status",)
+    return title, scene.words, todo, ("status",)
 
 
 def _drift(scene: _Scene) -> Told:
     title = f"{scene.spec.candidate} is not what it was when it was promoted"
     todo = "Look at its gates; roll it back if callers suffer."
-    return title, scene.why, todo, ("status", "rollback")
+    return title, scene.words, todo, ("status", "rollback")
 
 
 _TELL: Mapping[ChangeKind, Callable[[_Scene], Told]] = {
@@ -317,9 +326,12 @@ def _causes(scene: _Scene) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _was_at(scene: _Scene) -> str:
-    before = _Scene(Event(0, "", "", "", {}, scene.event.before), scene.spec)
-    return f"{before.share}" if scene.event.before.get("phase") == Phase.soaking else before.where
+def _was_at(scene: _Scene) -> tuple[str, ...]:
+    before = _Scene(replace(scene.event, after=scene.event.before), scene.spec)
+    phase, run = before.event.after.get("phase"), before.event.after.get("run")
+    if phase in (Phase.running, Phase.paused):
+        return (f"It was at {before.where}, in run {run}.",)
+    return (f"It was at the top ({before.share}), in run {run}.",) if phase == Phase.soaking else ()
 
 
 def gates_of(event: Event) -> list[dict[str, Any]]:
