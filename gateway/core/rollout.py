@@ -182,6 +182,10 @@ def _restart(state: MigrationState, order: Order, file_spec: MigrationSpec) -> M
     fresh = _new_run(state, order, file_spec)
     if order.keep_assignment:
         return replace(fresh, seed=state.hash_run)
+    if order.exclude_previous and state.widest == LINE:
+        raise Conflict(
+            f"run {state.run} of migration {state.name!r} gave everybody to the candidate: nobody would be left"
+        )
     if order.exclude_previous and state.widest:
         seen = dict(state.excluded)
         seen[state.hash_run] = max(state.widest, seen.get(state.hash_run, 0))

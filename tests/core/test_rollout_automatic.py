@@ -243,6 +243,13 @@ def test_a_run_that_gave_nobody_to_the_candidate_excludes_nobody() -> None:
     assert do(unseen, "restart", exclude_previous=True).excluded == ()
 
 
+def test_a_run_that_gave_everybody_to_the_candidate_cannot_be_excluded() -> None:
+    before = do(do(AT_HALF, "set-weight", percent=100.0), "rollback")
+    with pytest.raises(Conflict, match="run 1 of migration 'm' gave everybody to the candidate"):
+        do(before, "restart", exclude_previous=True)
+    assert do(before, "restart").excluded == ()
+
+
 def test_people_can_be_neither_kept_nor_excluded_where_there_were_none_nor_both_at_once() -> None:
     never = do(MigrationState("m"), "rollback")
     with pytest.raises(Conflict, match="has had no run"):
