@@ -184,7 +184,7 @@ def _restart(state: MigrationState, order: Order, file_spec: MigrationSpec) -> M
         return replace(fresh, seed=state.hash_run)
     if order.exclude_previous and state.widest == LINE:
         raise Conflict(
-            f"run {state.run} of migration {state.name!r} gave everybody to the candidate: nobody would be left"
+            f"run {state.run} of migration {state.name!r} gave everybody to the candidate: none would be left"
         )
     if order.exclude_previous and state.widest:
         seen = dict(state.excluded)
