@@ -172,16 +172,16 @@ def _issues(asked: _Asked) -> _Seen:
     # A complaint comes later than the answer, which may have left the window by then.
     requests, control_requests = max(ours.requests, ours.issues), max(theirs.requests, theirs.issues)
     sick = theirs.issues > 0 and theirs.issues * requests >= ours.issues * control_requests
-    units = f"{theirs.issues} of control's {control_requests} requests"
+    said = f"{ours.issues} complaining unit{'' if ours.issues == 1 else 's'}"
     return _Seen(
         requests=requests,
         control_requests=control_requests,
         control_value=theirs.issues,
         value=ours.issues,
-        said=f"{ours.issues} units complained" if ours.issues != 1 else "1 unit complained",
+        said=said,
         limit=f"{asked.rule.max:g}",
-        above=f"about {requests} requests, above {asked.rule.max:g}",
-        shared=f"{ours.issues} units complained, but about {units} as well" if sick else "",
+        above=f"among {requests} requests, above {asked.rule.max:g}",
+        shared=f"{said}, but {theirs.issues} among control's {control_requests} requests" if sick else "",
     )
 
 

@@ -55,11 +55,12 @@ def judge_test(picture: Picture, name: str, test: SequentialTest, margin: float)
         "control_failed": test.failed[0],
         "control_at_risk": test.at_risk[0],
     }
-    ours, theirs = (f"{test.failed[arm]} first failures in {test.at_risk[arm]}" for arm in (1, 0))
+    theirs, ours = (f"{failed} in {of}" for failed, of in zip(test.failed, test.at_risk, strict=True))
+    arms = f"first failures: candidate {ours}, control {theirs}"
     said = {
         Verdict.inconclusive: "too little data: no units at risk in both arms yet",
-        Verdict.failed: f"{ours}, control {theirs}: beyond chance more than {margin:g} times as often",
-        Verdict.passed: f"{ours}, control {theirs}: not shown to be more than {margin:g} times as often",
+        Verdict.failed: f"{arms}; beyond chance more than {margin:g} times as often",
+        Verdict.passed: f"{arms}; not shown to be more than {margin:g} times as often",
     }
     return GateResult(name, row.verdict, said[row.verdict], evidence), row
 
