@@ -58,10 +58,17 @@ class CountsFlusher:
 
     async def tick(self) -> None:
         """Write what has been counted of every migration that is watched; what fails is written next time."""
+        await self._write(self._clock.now())
+
+    async def close(self) -> None:
+        """Write what the last second brought, although it is not over: no request will come any more."""
+        await self._write(self._clock.now() + 1.0)
+
+    async def _write(self, now: float) -> None:
         self._flushes += 1
         for name, counts in list(self._counts.items()):
             rules = self._rules(name)
-            if rules is not None and not await self._flush(name, counts, rules):
+            if rules is not None and not await self._flush(name, counts, rules, now):
                 return
 
     def _rules(self, name: str) -> Mapping[str, BreakerRule] | None:
@@ -75,11 +82,11 @@ class CountsFlusher:
             return None
         return spec.gates.breaker
 
-    async def _flush(self, name: str, counts: Counts, rules: Mapping[str, BreakerRule]) -> bool:
+    async def _flush(self, name: str, counts: Counts, rules: Mapping[str, BreakerRule], now: float) -> bool:
         """Write down one migration; tell whether the store was there."""
         operation = "put_counts"
         try:
-            now, run = self._clock.now(), counts.run
+            run = counts.run
             doc = counts.window.to_doc(now, rules) | {"flush": self._flushes}
             await self._fleet.put_counts(name, self._replica_id, doc, COUNTS_TTL_S)
             operation = "claim"

@@ -111,6 +111,13 @@ async def test_a_complaint_reaches_the_breakers_with_the_next_write(plane: Contr
     assert (await candidate(plane)).issues == 1
 
 
+async def test_a_process_that_ends_writes_what_its_last_second_brought(plane: ControlPlane) -> None:
+    process = Process(plane)
+    process.happens(ended(Outcome.timeout))
+    await process.flusher.close()
+    assert (await candidate(plane)).exposure["error"] == Exposure(1, 1)
+
+
 async def test_a_unit_that_fails_in_two_processes_or_before_and_after_a_restart_fails_once(
     plane: ControlPlane,
 ) -> None:
