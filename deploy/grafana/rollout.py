@@ -62,7 +62,8 @@ def panels() -> list[Json]:
     return grid([
         ("", 4, _standing()),
         ("", 9, [_share(), _limits()]),
-        ("", 5, [_phases(), _verdicts()]),
+        ("", 10, [_phases(), _verdicts()]),
+        ("", 8, [_headroom(), _ratios()]),
         ("The arms, side by side", 8, [_rate(), _errors(), _refusals()]),
         ("", 8, [_durations(), _first_tokens(), _rescues()]),
         ("", 8, [_tokens(), _cost(), _reasons()]),
@@ -159,6 +160,26 @@ def _verdicts() -> Json:
         the limit too. Nothing is judged in draft, after the end, and while nobody leads.""",
         query(f"max by (gate) ({judged})", "{{gate}}"),
         texts=VERDICT_TEXTS,
+    )
+
+
+def _headroom() -> Json:
+    near = f"max by (gate) (gateway_gate_headroom{{{M}}})"
+    return lines(
+        "Nearness to a rollback",
+        """Of each gate that rolls back: a breaker's value as a part of its limit, once its window holds enough;
+        of a comparison, how far its evidence has come. At 100 % everything goes to control.""",
+        query(or_none(f"{near} > 0", "gate"), "{{gate}}"),
+        unit="percentunit",
+    )
+
+
+def _ratios() -> Json:
+    return lines(
+        "Candidate / control",
+        """What the comparisons compare: the ratio of both arms over the run, where they are matched. 1: alike;
+        the margins stand in the migration's file.""",
+        query(or_none(f"max by (metric) (gateway_metric_ratio{{{M}}} >= 0)", "metric"), "{{metric}}"),
     )
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time
 from typing import Literal
 
 from gateway.compat.drift import FIELDS, Drift
-from gateway.core.gates.verdict import BREAKERS, FAILURES, MEANS, ORDER, Judgement, MetricRow, Verdict
+from gateway.core.gates.verdict import BREAKERS, FAILURES, MEANS, ORDER, ROLLS_BACK, Judgement, MetricRow, Verdict
 from gateway.core.rollout import served_percent
 from gateway.core.types import Arm, MigrationState, Phase
 from gateway.metrics.requests import ARMS
@@ -198,10 +198,11 @@ class RolloutSeries:
 
 
 def headroom(judgement: Judgement) -> Iterator[tuple[str, float]]:
-    """Yield how near each gate is to its limit: 1 or more trips it.
+    """Yield how near each gate that rolls back is to its limit: 1 or more trips it.
 
     Of a breaker that is the value as a part of its limit, once its window holds enough to be judged; of a
-    comparison, how far the evidence has come.
+    comparison, how far the evidence has come. Gates that only hold are left out: an arm that is as good as
+    the other is always near the margin within which it is tolerated.
     """
     for gate in judgement.gates:
         decided = gate.verdict in (Verdict.passed, Verdict.failed)
@@ -209,7 +210,8 @@ def headroom(judgement: Judgement) -> Iterator[tuple[str, float]]:
             value, limit = gate.evidence["value"], gate.evidence["max"]
             yield gate.name, value / limit if limit else float(value > 0)
     for name, row in farthest(judgement):
-        yield name, row.evidence
+        if name in ROLLS_BACK:
+            yield name, row.evidence
 
 
 def farthest(judgement: Judgement) -> Iterator[tuple[str, MetricRow]]:

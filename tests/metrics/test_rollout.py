@@ -129,6 +129,7 @@ def test_a_comparison_shows_its_ratio_and_how_far_its_evidence_has_come(metrics:
     assert value(page, "evidence", **M, metric="error") == 0.4
     assert value(page, "metric_ratio", **M, metric="error") == 1.1
     assert value(page, "gate_headroom", **M, gate="error") == 0.4
+    assert value(page, "gate_headroom", **M, gate="cost") == 0, "it only holds"
     ratio = value(page, "metric_ratio", **M, metric="cost")
     assert ratio is not None
     assert isnan(ratio), "nothing to compare"
