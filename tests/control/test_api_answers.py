@@ -229,7 +229,10 @@ async def test_the_openapi_document_describes_every_route(api: httpx2.AsyncClien
         "/admin/migrations/{name}/actions/emergency-rollback", "/admin/migrations/{name}/actions/{verb}",
         "/admin/migrations/{name}/lists", "/admin/migrations/{name}/explain",
         "/admin/migrations/{name}/proofs", "/admin/migrations/{name}/events",
-        "/admin/migrations/{name}/incidents", "/admin/replicas", "/admin/models", "/admin/compat/preview",
+        "/admin/migrations/{name}/incidents", "/admin/migrations/{name}/plan",
+        "/admin/migrations/{name}/runbook", "/admin/migrations/{name}/checklist",
+        "/admin/migrations/{name}/report", "/admin/migrations/{name}/reports",
+        "/admin/replicas", "/admin/models", "/admin/compat/preview",
     }  # fmt: skip
     weight = document["paths"]["/admin/migrations/{name}/weight"]["put"]
     assert {"HTTPBearer": []} in weight["security"]
