@@ -10,6 +10,7 @@ come in any order:
     count   it strikes so many times and never again
     ms      for slow_first_token, slow, rate_limited (below)
     path    the exact path, or its beginning with `*`; left out: any path under /v1
+    factor  for verbose: how many times as long (3)
 
 Of several faults that match, the first that strikes decides; the `slow` ones add up beside it. Whether a
 fault strikes is drawn from the seed and a counter of the requests that it matched, so a run can be repeated.
@@ -39,16 +40,21 @@ KINDS: Mapping[str, str] = {
     "cut": "the connection ends after the first deltas, or in the middle of the JSON",
     "empty": "no content, end_turn",
     "refusal": "a refusal",
+    "bad_json": "JSON that was asked for is cut before its end, or stands behind a sentence",
+    "bad_tool_input": "a tool call whose input misses the tool's schema",
+    "verbose": "an answer of factor times as many tokens",
     "slow_first_token": "the first token comes ms later",
     "slow": "every token takes ms longer",
 }
 """The kinds by what the client sees."""
 
 PACING = frozenset({"slow_first_token", "slow"})
-OF_A_REPLY = frozenset({"first_event_error", "stream_error", "cut", "empty", "refusal", *PACING})
+OF_QUALITY = frozenset({"bad_json", "bad_tool_input", "verbose"})
+OF_A_REPLY = frozenset({"first_event_error", "stream_error", "cut", "empty", "refusal", *OF_QUALITY, *PACING})
 """The kinds that need an answer to spoil: they strike on /v1/messages only."""
 
 DEFAULT_MS: Mapping[str, int] = {"slow_first_token": 2000, "slow": 50, "rate_limited": 1000}
+DEFAULT_FACTOR = 3.0
 MESSAGES_PATH = "/v1/messages"
 
 
@@ -63,6 +69,7 @@ class Fault:
     count: int | None = None
     ms: int | None = None
     path: str | None = None
+    factor: float = DEFAULT_FACTOR
 
     @property
     def spec(self) -> str:
@@ -148,6 +155,16 @@ def _share(spec: str, name: str, value: str) -> float:
     return share
 
 
+def _factor(spec: str, name: str, value: str) -> float:
+    try:
+        factor = float(value)
+    except ValueError:
+        factor = 0.0
+    if not 1 <= factor <= 1000:
+        raise ConfigError(f"fault {spec!r}: {name} {value!r} is not a number from 1 to 1000")
+    return factor
+
+
 _READERS = {
     "kind": _kind,
     "model": _text,
@@ -156,6 +173,7 @@ _READERS = {
     "count": _whole,
     "ms": _whole,
     "path": _path,
+    "factor": _factor,
 }
 
 

@@ -21,7 +21,7 @@ from gateway.simulator import credits
 from gateway.simulator.exchange import Exchange
 from gateway.simulator.fallbacks import Attempt, Stickiness, chain, hands_over, joined
 from gateway.simulator.faults import Fault, FaultPlan, Strike, parse_fault
-from gateway.simulator.replies import events, refusals
+from gateway.simulator.replies import events, refusals, spoilt
 from gateway.simulator.replies.cache import PromptCache, PromptUse, has_breakpoint, scope_of
 from gateway.simulator.replies.compose import compose
 from gateway.simulator.replies.intent import tool_line
@@ -171,6 +171,8 @@ class Messages:
             return Answer(case, reply, self._use(case, tokens, now), message_id)
         attempts = self._attempts(case, tokens, habit, now)
         last, first = attempts[-1], attempts[0]
+        last = replace(last, reply=_spoilt(last.case, last.reply, strike.fault))
+        attempts[-1] = last
         reply = last.reply
         if case.body.get("fallbacks") is not None:
             reply = joined(case.body["model"], attempts, started_at=case.model.id)
@@ -245,6 +247,18 @@ class ToolLines:
         if len(self._told) > MAX_LINES:
             self._told.popitem(last=False)
         return times % 2 == 0
+
+
+def _spoilt(case: Case, reply: Reply, fault: Fault | None) -> Reply:
+    """What a fault of quality makes of an answer."""
+    match fault.kind if fault else "":
+        case "bad_json":
+            return spoilt.broken_json(case, reply)
+        case "bad_tool_input":
+            return spoilt.bad_tool_input(case, reply)
+        case "verbose" if fault:
+            return spoilt.verbose(case, reply, fault.factor)
+    return reply
 
 
 def _tokens(case: Case) -> int:

@@ -15,6 +15,7 @@ MESSAGES, COUNT = "/v1/messages", "/v1/messages/count_tokens"
         ("kind=cut", Fault("cut")),
         ("model=claude-opus-5-5,kind=overloaded,rate=0.3", Fault("overloaded", "claude-opus-5-5", 0.3)),
         (" kind = slow , ms = 7 ", Fault("slow", ms=7)),
+        ("kind=verbose,factor=2.5", Fault("verbose", factor=2.5)),
         ("after=3,count=2,kind=timeout,path=/v1/*", Fault("timeout", after=3, count=2, path="/v1/*")),
     ],
 )
@@ -32,7 +33,7 @@ def test_a_fault_is_written_as_it_is_read(kind: str) -> None:
 @pytest.mark.parametrize(
     ("spec", "complaint"),
     [
-        ("", "'' is not one of kind, model, rate, after, count, ms, path followed by = and a value"),
+        ("", "'' is not one of kind, model, rate, after, count, ms, path, factor followed by = and a value"),
         ("kind=cut,model", "'model' is not one of"),
         ("kind=cut,colour=red", "'colour=red' is not one of"),
         ("model=m", "kind is missing; one of overloaded, rate_limited,"),
@@ -44,6 +45,8 @@ def test_a_fault_is_written_as_it_is_read(kind: str) -> None:
         ("kind=cut,after=-1", "after '-1' is not a whole number, 0 or more"),
         ("kind=slow,ms=1.5", "ms '1.5' is not a whole number, 0 or more"),
         ("kind=cut,model=", "model is empty"),
+        ("kind=verbose,factor=0.5", "factor '0.5' is not a number from 1 to 1000"),
+        ("kind=verbose,factor=long", "factor 'long' is not a number from 1 to 1000"),
         ("kind=cut,path=v1", "path 'v1' does not begin with /"),
     ],
 )
