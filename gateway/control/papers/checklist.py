@@ -222,7 +222,9 @@ def _during(facts: Facts) -> Iterator[Item]:
         seen = [each for each in walked if each.phase == Phase.running and each.stage == index]
         state, evidence = _stage_state(facts, seen, past)
         units = f"; {number(stage.min_units)} units asked for" if stage.min_units else ""
-        asked = f"hold {span(stage.hold_s)}{units}" if stage.advances else "left by hand"
+        asked = f"hold {span(stage.hold_s)}{units}" if stage.advances else "left by a person"
+        if not stage.advances and spec.automatic and index == len(spec.stages) - 1:
+            asked = "soaking follows"
         title = f"Stage {stage.name}, {stage.percent:g} %: {asked}"
         yield _ticked_or(Item(f"stage:{stage.name}", "during", title, state, "auto", evidence), ticks)
         if stage.approval:

@@ -12,6 +12,7 @@ from gateway.control.papers.history import name_of, spec_of, visits
 from gateway.control.papers.text import (
     UNKNOWN,
     bullets,
+    code,
     days_until,
     iso,
     later,
@@ -64,7 +65,7 @@ def _headline(facts: Facts) -> str:
     started = facts.started_at(run)
     began = f"began at {iso(started)}" if started is not None else "has begun"
     took = f", {span(facts.now - started)} before this was written" if started is not None else ""
-    state = f"it is {facts.state.phase.value}"
+    state = f"it is {facts.state.phase.value.replace('_', ' ')}"
     retires = facts.control.lifecycle.retires_on if facts.control else None
     end = f" The old model retires on {retires}, in {days_until(retires, facts.now)} days." if retires else ""
     return f"From `{spec.control}` to `{spec.candidate}`. Run {run} {began}{took}; {state}.{end}"
@@ -160,14 +161,18 @@ def stage_history(facts: Facts, run: int) -> str:
             name_of(visit, spec),
             f"{visit.percent:g} %",
             iso(visit.since),
-            later(visit.since, began, "the start"),
+            later(visit.since, began, "the start") if visit.since > began else "the start",
             span(visit.lasted_s(facts.now)),
-            span(visit.lasted_s(facts.now) - visit.ran_s(facts.now)),
+            _or_dash(visit.lasted_s(facts.now) - visit.ran_s(facts.now)),
             f"{visit.verb} by {said(visit.by)}",
         )
         for visit in walked
     )
     return table(("stage", "share", "since", "", "lasted", "of it paused", "entered by"), rows)
+
+
+def _or_dash(seconds: float) -> str:
+    return span(seconds) if seconds >= 1 else "-"
 
 
 def cases(facts: Facts) -> str:
@@ -176,9 +181,7 @@ def cases(facts: Facts) -> str:
     for case in reversed(facts.tally.cases):
         rows = found.setdefault(case.failure, [])
         if case.arm == Arm.candidate and len(rows) < CASES_TOLD:
-            rows.append(
-                (f"`{case.failure}`", f"`{said(case.request_id)}`", said(case.task) or "-", iso(case.at))
-            )
+            rows.append((f"`{case.failure}`", code(case.request_id), said(case.task) or "-", iso(case.at)))
     rows = [row for failure in sorted(found) for row in found[failure]]
     return table(("failure", "request", "task", "at"), rows) or "None were counted."
 

@@ -14,7 +14,9 @@ from gateway.control.papers.facts import STARTS, Facts, mean_cost
 from gateway.control.papers.history import name_of, spec_of, visits
 from gateway.control.papers.text import (
     UNKNOWN,
+    beside,
     bullets,
+    code,
     iso,
     later,
     number,
@@ -139,6 +141,10 @@ def _headline(incident: Incident, facts: Facts) -> str:
     percent = float(incident.before.get("weight_percent", 0.0))
     started = facts.started_at(incident.run)
     when = f", {later(incident.at, started, f'run {incident.run} began')}" if started is not None else ""
+    walked = [each for each in visits(facts.events_of(incident.run)) if each.since < incident.at]
+    if walked:
+        began = f"{name_of(walked[-1], spec)} began"
+        when += f" and {later(incident.at, walked[-1].since, began)}"
     mode = incident.evidence.get("mode")
     leaving = {
         "evict": "everybody left at once",
@@ -155,6 +161,8 @@ def _headline(incident: Incident, facts: Facts) -> str:
 
 
 def _cause(incident: Incident) -> str:
+    if incident.evidence.get("gates"):
+        return ""  # Their reasons are its reason.
     return said(incident.reason) or "No reason was given."
 
 
@@ -278,7 +286,7 @@ def _hit(incident: Incident, affected: Affected, facts: Facts) -> Iterator[str]:
         )
     cost = f"the candidate's requests cost {usd(affected.cost_microusd)}"
     extra = affected.extra_cost_microusd
-    yield cost if extra is None else f"{cost}, {usd(extra)} beyond what control would have cost"
+    yield cost if extra is None else f"{cost}: {beside(extra, 'control would have cost')}"
 
 
 def _cases(tally: RunTally) -> str:
@@ -287,7 +295,7 @@ def _cases(tally: RunTally) -> str:
         if case.arm == Arm.candidate:
             by_failure.setdefault(case.failure, []).append(case.request_id)
     rows = (
-        (f"`{failure}`", ", ".join(f"`{said(each)}`" for each in ids[-EXCUSED:]))
+        (f"`{failure}`", ", ".join(code(each) for each in ids[-EXCUSED:]))
         for failure, ids in sorted(by_failure.items())
     )
     return table(("failure", "newest request ids, for your logs"), rows)
@@ -348,7 +356,7 @@ def _over(incident: Incident, facts: Facts, sent: Mapping[str, float]) -> Iterat
         return
     for report in facts.replicas:
         obeys = report.versions.get(facts.name, (0, 0)) >= state.order
-        line = f"`{said(report.id)}` {'obeys' if obeys else '**has not acknowledged**'}"
+        line = f"{code(report.id)} {'obeys' if obeys else '**has not acknowledged**'}"
         at = sent.get(report.id)
         if at is None:
             yield f"{line}; it has sent the candidate nothing since it began"

@@ -235,13 +235,17 @@ def _deaf(spec: MigrationSpec, stage: Stage, traffic: Traffic) -> Iterator[str]:
     """Yield which breakers cannot trip, because their windows never hold enough."""
     if not stage.percent or traffic.requests_per_min is None:
         return
+    deaf: dict[tuple[int, float], list[str]] = {}
     for name, rule in spec.gates.breaker.items():
         expected = traffic.requests_per_min * rule.window_s / 60 * stage.percent / 100
-        if rule.min_requests and expected < rule.min_requests:
-            yield (
-                f"breaker `{name}` needs {rule.min_requests} requests within {span(rule.window_s)}, and "
-                f"about {expected:.2g} come: it will hardly ever be able to trip"
-            )
+        if expected < rule.min_requests:
+            deaf.setdefault((rule.min_requests, rule.window_s), []).append(f"`{name}`")
+    for (needed, window_s), names in deaf.items():
+        expected = traffic.requests_per_min * window_s / 60 * stage.percent / 100
+        yield (
+            f"breaker {', '.join(names)}: about {expected:.2g} requests come within {span(window_s)} and "
+            f"{needed} are needed, so it will hardly ever be able to trip"
+        )
 
 
 def _overall(spec: MigrationSpec, traffic: Traffic, stages: list[StagePlan]) -> Iterator[str]:

@@ -1,7 +1,18 @@
 """The plan as a page: what it is made with, the stages in a table, what it costs, and what to mind."""
 
 from gateway.control.papers.plan import Limit, Plan, StagePlan
-from gateway.control.papers.text import UNKNOWN, bullets, number, page, section, span, table, times, usd
+from gateway.control.papers.text import (
+    UNKNOWN,
+    beside,
+    bullets,
+    number,
+    page,
+    section,
+    span,
+    table,
+    times,
+    usd,
+)
 from gateway.control.papers.traffic import describe
 
 _LIMITS: dict[Limit, str] = {
@@ -98,12 +109,11 @@ def cost_lines(plan: Plan) -> list[str]:
     )
     if plan.extra_cost_microusd is not None:
         lines.append(
-            f"the ramp costs {usd(plan.extra_cost_microusd)} beyond control alone, open stages left out"
+            f"the ramp costs {beside(plan.extra_cost_microusd, 'control alone')}, open stages left out"
         )
     if plan.extra_cost_per_month_microusd is not None:
-        lines.append(
-            f"at the top it costs {usd(plan.extra_cost_per_month_microusd)} in 30 days beyond control alone"
-        )
+        at_the_top = beside(plan.extra_cost_per_month_microusd, "control alone")
+        lines.append(f"at the top it costs {at_the_top} in 30 days")
     return lines
 
 

@@ -26,7 +26,7 @@ from gateway.control.papers.text import (
     table,
     times,
 )
-from gateway.core.spec import Check, Freeze, MigrationSpec, Stage
+from gateway.core.spec import BreakerRule, Check, Freeze, MigrationSpec, Stage
 from gateway.core.tally import CheckCount
 from gateway.core.types import Arm
 
@@ -160,11 +160,16 @@ def _breakers(spec: MigrationSpec) -> str:
             _BREAKERS.get(name, name),
             share(rule.max) if name.endswith("_rate") else f"{rule.max:g}",
             span(rule.window_s),
-            f"{rule.min_requests} requests" + (f" from {rule.min_units} units" if rule.min_units else ""),
+            _needed(rule),
         )
         for name, rule in spec.gates.breaker.items()
     )
     return table(("breaker", "what", "rolls back above", "within", "once there are"), rows)
+
+
+def _needed(rule: BreakerRule) -> str:
+    needed = ((rule.min_requests, "requests"), (rule.min_units, "units"))
+    return " from ".join(f"{n} {what}" for n, what in needed if n) or "any"
 
 
 def _comparisons(spec: MigrationSpec) -> Iterator[str]:
@@ -190,7 +195,7 @@ def _of_task(check: Check) -> str:
 def _limits(check: Check) -> str:
     limits = [f"at least {share(check.min_pass)} pass"] if check.min_pass is not None else []
     if check.max_ratio is not None:
-        limits.append(f"fails at most {times(check.max_ratio)} as often as control")
+        limits.append(f"units fail at most {times(check.max_ratio)} as often as on control")
     return " and ".join(limits) or "counted only"
 
 

@@ -35,8 +35,8 @@ def span(seconds: float) -> str:
     """Return a length of time: `340 ms`, `42 s`, `12 min`, `5 h 10 min`, `3 d`."""
     if seconds == inf:
         return "never"
-    if seconds < 1:
-        return f"{max(0, round(seconds * 1000))} ms"
+    if 0.0005 <= seconds < 1:
+        return f"{round(seconds * 1000)} ms"
     for size, name, smaller, smaller_name in _UNITS:
         whole, rest = divmod(round(seconds / smaller), size // smaller)
         if whole:
@@ -52,14 +52,19 @@ def later(at: float, start: float, what: str) -> str:
 def usd(microusd: float) -> str:
     """Return money: cents where there are dollars, more digits where there are only cents."""
     dollars = abs(microusd) / 1e6
-    digits = 2 if dollars >= 1 or not dollars else 4 if dollars >= 0.01 else 6
-    return f"{'-' if microusd < 0 else ''}${dollars:,.{digits}f}"
+    whole, _, cents = f"{dollars:,.{2 if dollars >= 1 else 6}f}".partition(".")
+    return f"{'-' if microusd < 0 else ''}${whole}.{cents.rstrip('0').ljust(2, '0')}"
+
+
+def beside(microusd: float, what: str) -> str:
+    """Return a difference in money: `$2.40 more than …`."""
+    return f"{usd(abs(microusd))} {'less' if microusd < 0 else 'more'} than {what}"
 
 
 def share(part: float) -> str:
     """Return a share (0-1) in per cent."""
     percent = part * 100
-    digits = 0 if percent == round(percent) else 1 if percent >= 1 else 2
+    digits = 0 if abs(percent - round(percent)) < 0.005 else 1 if percent >= 1 else 2
     return f"{percent:.{digits}f} %"
 
 
@@ -77,6 +82,12 @@ def said(text: str) -> str:
     """Return what a person wrote as plain words on one line."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return (line if len(line) <= _SAID_LENGTH else line[: _SAID_LENGTH - 1] + "…").translate(_MARKS)
+
+
+def code(text: str) -> str:
+    """Return a name that comes from outside as code."""
+    plain = "".join(c for c in text if c.isprintable() and c not in "`|")
+    return f"`{plain[:_SAID_LENGTH]}`"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

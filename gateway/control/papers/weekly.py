@@ -14,6 +14,7 @@ from gateway.control.papers.final import comparison
 from gateway.control.papers.text import (
     DAY_S,
     UNKNOWN,
+    beside,
     bullets,
     day,
     days_until,
@@ -66,7 +67,7 @@ def write(facts: Facts, previous: Weekly | None = None) -> Weekly:
         section("Both arms", f"Requests {counted}." if facts.state.run else "", comparison(arms)),
         section("Against the promotion", *_drift(facts, arms[Arm.candidate])),
         section("Cost", bullets(_cost(arms))),
-        section("What to do", bullets(_to_do(facts))),
+        section("What to do", bullets(_to_do(facts)) or "Nothing."),
     )
     return Weekly(facts.name, facts.now, facts.state.run, text, dict(facts.tally.arms))
 
@@ -190,7 +191,7 @@ def _cost(arms: Mapping[Arm, ArmTotals]) -> Iterator[str]:
     yield f"{usd(control.cost_microusd)} on control, {usd(candidate.cost_microusd)} on the candidate"
     if costs[0] is not None and costs[1] is not None:
         extra = (costs[1] - costs[0]) * candidate.priced
-        yield f"{usd(extra)} beyond what control would have cost for the candidate's requests"
+        yield f"the candidate's requests cost {beside(extra, 'control would have')}"
 
 
 def _to_do(facts: Facts) -> Iterator[str]:
