@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from gateway.cli.main import app
 from gateway.compat.prompts import text_hash
 from gateway.config import load, warnings
+from gateway.config.stages import PLANS
 from gateway.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
@@ -51,15 +52,21 @@ def test_every_setting_is_explained_and_exists() -> None:
 
 def test_the_documents_in_the_guide_are_valid_and_work_together(tmp_path: Path) -> None:
     written = re.findall(r"```yaml\n(.*?)```", GUIDES["docs/migrating.md"], re.DOTALL)
-    migration, policies, variant = written
-    (tmp_path / "migration.yaml").write_text(migration + policies, "utf-8")
+    migration, climb, policies, variant = written
+    (tmp_path / "migration.yaml").write_text(migration + climb + policies, "utf-8")
     (tmp_path / "variant.yaml").write_text(variant, "utf-8")
-    parts = f"catalogue: {ROOT}/config/models.yaml\ninclude: [migration.yaml]\nprompts: [variant.yaml]\n"
+    told = re.findall(r"`((?:slack|ops): \{.*?\})`", " ".join(GUIDES["docs/migrating.md"].split()))
+    parts = (
+        f"catalogue: {ROOT}/config/models.yaml\ninclude: [migration.yaml]\nprompts: [variant.yaml]\n"
+        f"notify: {{{', '.join(told)}}}\n"
+    )
     (tmp_path / "gateway.yaml").write_text(parts, "utf-8")
     documents = load(tmp_path / "gateway.yaml")
     (spec,) = documents.migrations
     assert spec.name == "opus-4-5-to-5-5"
     assert spec.compat.for_task("extract").prefill == "control"
+    assert {"slack", "ops"} == {sink.name for sink in documents.sinks}
+    assert [check.name for check in spec.checks] == ["extract-json", "one-letter"]
     assert documents.prompts[0].system_sha256 == text_hash("You sort letters.")
     assert warnings(documents, date(2026, 11, 1)) == []
 
@@ -67,3 +74,14 @@ def test_the_documents_in_the_guide_are_valid_and_work_together(tmp_path: Path) 
 def test_the_python_in_the_readme_is_python() -> None:
     (example,) = re.findall(r"```python\n(.*?)```", GUIDES["README.md"], re.DOTALL)
     compile(example, "README.md", "exec")
+
+
+def test_the_guide_says_what_the_plans_are() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| (\d.* 100 %.*) \|$", GUIDES["docs/migrating.md"], re.MULTILINE))
+    assert rows.keys() == PLANS.keys()
+    for name, row in rows.items():
+        shown = re.findall(r"(\d+) %(?: (\d+[dh])(?: and (\d+))?)?", row.partition(";")[0])
+        assert shown == [
+            (str(stage["percent"]), stage.get("hold", ""), str(stage.get("min_units", "")))
+            for stage in PLANS[name]
+        ]
