@@ -6,7 +6,17 @@ from datetime import UTC, date, datetime, time
 from typing import Literal
 
 from gateway.compat.drift import FIELDS, Drift
-from gateway.core.gates.verdict import BREAKERS, FAILURES, MEANS, ORDER, ROLLS_BACK, Judgement, MetricRow, Verdict
+from gateway.core.evidence import REGRESSION
+from gateway.core.gates.verdict import (
+    BREAKERS,
+    FAILURES,
+    MEANS,
+    ORDER,
+    ROLLS_BACK,
+    Judgement,
+    MetricRow,
+    Verdict,
+)
 from gateway.core.rollout import served_percent
 from gateway.core.types import Arm, MigrationState, Phase
 from gateway.metrics.requests import ARMS
@@ -15,6 +25,8 @@ from gateway.series import OTHER, Merge, Page
 GATES = frozenset(ORDER)
 QUALITY = "quality"
 """Stands for all checks of a migration: the one that has come farthest is shown."""
+_OF_CHECKS = ("check:", "min:", REGRESSION)
+"""How the comparisons behind it are called."""
 COMPARED = frozenset({*FAILURES, *MEANS, QUALITY})
 """What both arms are compared by."""
 REASONS = frozenset({"user", "inconclusive", "approval", "freeze", "no_data", "automatic", "emergency"})
@@ -218,7 +230,7 @@ def farthest(judgement: Judgement) -> Iterator[tuple[str, MetricRow]]:
     """Yield the comparisons by metric; of all checks together, the one whose evidence has come farthest."""
     found: dict[str, MetricRow] = {}
     for row in judgement.metrics:
-        name = QUALITY if row.name.startswith(("check:", "min:")) else row.name
+        name = QUALITY if row.name.startswith(_OF_CHECKS) else row.name
         if name not in found or found[name].evidence < row.evidence:
             found[name] = row
     yield from found.items()

@@ -9,6 +9,7 @@ from math import inf, isnan
 import pytest
 
 from gateway.compat.drift import Drift
+from gateway.core.evidence import REGRESSION
 from gateway.core.gates.verdict import ORDER, GateResult, Judgement, MetricRow, Verdict
 from gateway.core.spec import BreakerRule, Gates, Holdback, MigrationSpec, Stage
 from gateway.core.types import (
@@ -145,12 +146,18 @@ def test_a_comparison_that_is_over_leaves_no_evidence(metrics: Metrics) -> None:
 
 
 def test_of_all_checks_the_one_that_has_come_farthest_stands_for_quality(metrics: Metrics) -> None:
-    rows = (compared("check:a", 0.1), compared("check:b", 0.7, 3), compared("min:b", 0.5))
+    rows = (
+        compared("check:a", 0.1),
+        compared("check:b", 0.7, 3),
+        compared("min:b", 0.5),
+        compared(REGRESSION, 0.2),
+    )
     metrics.gates(judged(said("quality", Verdict.passed), metrics=rows))
     page = read(metrics.render()[0])
     assert value(page, "evidence", **M, metric="quality") == 0.7
     assert value(page, "metric_ratio", **M, metric="quality") == 3
     assert value(page, "gate_headroom", **M, gate="quality") == 0.7
+    assert value(page, "evidence", **M, metric="other") is None
 
 
 @pytest.mark.parametrize(
