@@ -12,6 +12,8 @@ from gateway.core.types import ERRORS, Arm, Outcome
 STAT_BUCKETS = 64
 """Groups of units over which variances are taken (rollout.md 3.4)."""
 INCOMPLETE = frozenset({Outcome.truncated, Outcome.empty})
+TOOL_ERROR = "tool_error"
+"""The built-in check of tool calls; unlike the configured ones it is a named failure of its own."""
 _SAYS_NOTHING = frozenset({Outcome.client_error, Outcome.disconnected})
 
 
@@ -78,4 +80,4 @@ class Checked:
     request_id: str
     task: str
     passed: dict[str, bool]
-    """Check's name → whether the answer fulfils it; `tool_error` is the built-in check of tool calls."""
+    """Check's name, or `TOOL_ERROR` → whether the answer fulfils it."""

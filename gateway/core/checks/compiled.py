@@ -22,13 +22,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from gateway.core.booking import TOOL_ERROR
 from gateway.core.checks.schemas import Schema, Tools, pattern, read_tools
 from gateway.core.spec import Check, CheckKind
 from gateway.core.tap import AnswerCopy
 from gateway.core.types import parse_json
-
-TOOL_ERROR = "tool_error"
-"""The name of the built-in check."""
 
 _UNFINISHED = frozenset({"refusal", "pause_turn", "compaction"})
 _CUT = frozenset({"max_tokens", "model_context_window_exceeded"})

@@ -10,7 +10,7 @@ last few are kept, because a request is booked to the entry in which it began, h
 
 from collections.abc import Iterable
 
-from gateway.core.booking import Booking, Checked, Place
+from gateway.core.booking import TOOL_ERROR, Booking, Checked, Place
 from gateway.core.counts.book import ISSUE, RunBook, StageBook
 from gateway.core.counts.risk import Claim
 from gateway.core.gates.window import Window
@@ -21,8 +21,6 @@ ENTRIES = 3
 """Entries of the run that are still booked to; what began before them has no place of its own any more."""
 REQUEST_KINDS = ("error", "fallback", "refusal", "incomplete")
 """Failures that every request can be; the others need somebody who has looked into the answer."""
-TOOL_ERROR = "tool_error"
-"""The built-in check, which is one of the named failures."""
 
 
 class Counts:

@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from gateway.core.booking import TOOL_ERROR
 from gateway.core.counts import Counts, merge_run, merge_stage
-from gateway.core.counts.counter import ENTRIES, REQUEST_KINDS, TOOL_ERROR
+from gateway.core.counts.counter import ENTRIES, REQUEST_KINDS
 from gateway.core.gates.verdict import FAILURES
 from gateway.core.tally import ArmTotals, CheckCount, Exposure, RunTally
 from gateway.core.types import Arm, Outcome
