@@ -17,7 +17,7 @@ for each change, one delivery at a time. A slow sink keeps nobody waiting but it
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from gateway.control.notify.deliver import deliver
 from gateway.control.notify.payloads import body
@@ -41,6 +41,9 @@ REFUSED_AT_MOST = 3
 """How often a message is tried that its receiver refuses as such."""
 AT_ONCE = 20
 """Deliveries of one round; what is left waits for the next tick."""
+
+
+Result = Literal["delivered", "failed", "given_up"]
 
 
 class Post(Protocol):
@@ -93,14 +96,17 @@ class Notifier:
         jitter: Callable[[float], float] = lambda seconds: seconds,
         post: Post = deliver,
         url: str = "",
+        on_result: Callable[[Result], None] = lambda result: None,
         on_error: Callable[[str], None] = lambda operation: None,
     ) -> None:
         """`sinks` and `specs` are the configuration as it stands now, by name; `url` is where the command
-        line finds this gateway; `on_error` is told that a call of the store failed.
+        line finds this gateway. `on_result` is told what became of each attempt, `on_error` that a call of
+        the store failed.
         """
         self._store, self._sinks, self._specs = store, sinks, specs
         self._tasks, self._clock, self._jitter = tasks, clock, jitter
-        self._post, self._url, self._on_error = post, url, on_error
+        self._post, self._url = post, url
+        self._on_result, self._on_error = on_result, on_error
         self._patience: dict[str, _Patience] = {}
 
     def tick(self, epoch: int) -> None:
@@ -175,6 +181,7 @@ class Notifier:
         details = {**_named(line), "event": event.seq}
         if self._clock.now() - event.at > NEWS_S:
             logger.error("a notification was given up: it is not news any more", extra=details)
+            self._on_result("given_up")
             return None
         state = states.get(line.migration)
         try:
@@ -196,14 +203,17 @@ class Notifier:
             patience.refused = told.id
             if patience.refusals >= REFUSED_AT_MOST:
                 logger.error("a notification was given up", extra={**details, "why": refusal.message})
+                self._on_result("given_up")
                 return True
             failed: GatewayError = refusal
         except GatewayError as failure:
             failed = failure
         else:
             patience.failures = 0
+            self._on_result("delivered")
             return True
         pause_s = self._leave_alone(patience)
+        self._on_result("failed")
         logger.warning(
             "a notification failed", extra={**details, "why": failed.message, "again_in_s": round(pause_s)}
         )

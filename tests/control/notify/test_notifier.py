@@ -63,6 +63,7 @@ class World:
         self.specs = {"m": SPEC}
         self.sinks = {name: self.sink(name) for name in ("all", "pager")}
         self.failed: list[str] = []
+        self.results: list[str] = []
 
     def sink(self, name: str) -> Sink:
         return Sink(name, "webhook", f"{self.receiver.server.url}/{name}")
@@ -74,6 +75,7 @@ class World:
             specs=lambda: self.specs,
             tasks=self.tasks,
             clock=self.clock,
+            on_result=self.results.append,
             on_error=self.failed.append,
         )
 
@@ -241,6 +243,7 @@ async def test_after_a_success_the_next_failure_is_a_first_one(world: World) -> 
         world.clock.advance(pause_s)
         await world.tick(notifier)
     assert world.receiver.seqs() == [1, 1, 1, 2, 2]
+    assert world.results == ["failed", "failed", "delivered", "failed", "delivered"]
 
 
 async def test_a_slow_sink_keeps_nobody_waiting_but_itself(world: World) -> None:
@@ -287,6 +290,7 @@ async def test_a_message_that_is_refused_as_such_does_not_block_the_next(
     assert world.receiver.seqs() == [1] * REFUSED_AT_MOST + [2]
     given_up = [record for record in caplog.records if "given up" in record.message]
     assert [(record.levelno, vars(record)["event"]) for record in given_up] == [(logging.ERROR, 1)]
+    assert world.results == ["failed"] * (REFUSED_AT_MOST - 1) + ["given_up", "delivered"]
 
 
 async def test_what_is_a_day_old_is_not_news_any_more_and_the_next_is_told(
@@ -305,6 +309,7 @@ async def test_what_is_a_day_old_is_not_news_any_more_and_the_next_is_told(
     await world.tick(notifier)
     assert world.receiver.seqs() == [1, 1, 2]
     assert [vars(r)["event"] for r in caplog.records if "given up" in r.message] == [1]
+    assert world.results == ["failed", "failed", "given_up", "delivered"]
 
 
 async def test_logs_never_hold_the_address(world: World, caplog: pytest.LogCaptureFixture) -> None:
