@@ -26,6 +26,7 @@ from gateway.control.api import build_admin
 from gateway.control.auth import Gatekeeper, Role, Token, local_token
 from gateway.control.autopilot.controller import Controller
 from gateway.control.autopilot.flusher import CountsFlusher
+from gateway.control.autopilot.gather import Gatherer
 from gateway.control.autopilot.local import LocalBreaker
 from gateway.control.catalogue import CatalogueCheck
 from gateway.control.feedback import PATH as FEEDBACK
@@ -33,7 +34,6 @@ from gateway.control.reader import Reader
 from gateway.control.service import ControlService
 from gateway.control.vendor import list_models
 from gateway.core.counts import Counts
-from gateway.core.gates.verdict import Judgement
 from gateway.core.spec import MigrationSpec
 from gateway.core.types import Arm
 from gateway.drain import Drain
@@ -102,6 +102,7 @@ class Gateway:
         )
         gatekeeper = _gatekeeper(settings)
         self._plane = self._make_plane(gatekeeper)
+        self._gatherer = Gatherer(self._store, clock=self._clock)
         self._service = self._make_service()
         self._make_loops(self._replica.id)
         self._data_path = DataPath(self._plane)
@@ -170,6 +171,7 @@ class Gateway:
         await self._tasks.drain(TICK_S)
         await self._controller.close()
         await self._plane.tasks.drain(TICK_S)
+        await self._flusher.close()
         await self._ledger.aclose()
         await self._notebook.aclose()
         await self._replica.aclose()
@@ -228,6 +230,7 @@ class Gateway:
             catalogue=lambda: self._config.catalogue,
             prompts=lambda: self._config.prompts,
             unit_key=self._ledger.key,
+            pictures=self._gatherer,
             clock=self._clock,
         )
         return ControlService(
@@ -238,6 +241,8 @@ class Gateway:
         self._controller = Controller(
             self._store,
             self._service,
+            gatherer=self._gatherer,
+            specs=self._specs,
             holder=replica_id,
             clock=self._clock,
             on_error=self._metrics.store_error,
@@ -305,8 +310,8 @@ class Gateway:
         self._metrics.snapshot(self._replica.snapshot.version, self._replica.snapshot_age_s)
         self._metrics.backlog(self._ledger.queued)
         self._metrics.leader(self._controller.leader)
-        judged = self._controller.verdicts.items()
-        self._metrics.gates({name: Judgement(tuple(gates)) for name, gates in judged})
+        judged = self._controller.judged.items()
+        self._metrics.gates({name: each.judgement for name, each in judged})
 
     def _today(self) -> date:
         return datetime.fromtimestamp(self._clock.now(), UTC).date()

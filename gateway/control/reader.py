@@ -6,6 +6,7 @@ from what this process obeys, and say so; what only the store knows is then miss
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Protocol
 
 from gateway.compat.catalog import Catalogue
@@ -13,20 +14,21 @@ from gateway.compat.explain.request import Explained
 from gateway.compat.prompts import PromptVariant
 from gateway.control import status as view
 from gateway.control.preview import Previewer, Question
-from gateway.control.status import Enrolled, Explanation, Incident, ReplicaCount, ReplicaStatus, Status
+from gateway.control.status import Explanation, Incident, ReplicaCount, ReplicaStatus, Status
 from gateway.core import assign
-from gateway.core.gates.breakers import judge_breakers, unmeasured
-from gateway.core.gates.verdict import GateResult
-from gateway.core.gates.window import merge
+from gateway.core.evidence import Evidence, absorb
+from gateway.core.gates.judge import judge
+from gateway.core.gates.picture import Picture
+from gateway.core.gates.verdict import Judgement
 from gateway.core.rollout import served_percent
 from gateway.core.spec import Lists, MigrationSpec
 from gateway.core.types import Arm, Event, MigrationState, parse_json, to_json
 from gateway.errors import NotFound, StoreUnavailable
-from gateway.store.ports import Recall, Store
+from gateway.store.ports import Recall, ReplicaReport, Store
 from gateway.tasks import Clock
 
 TICK_S = 1.0
-"""How often the breakers are judged."""
+"""How often the gates are judged."""
 
 
 class Obeyed(Protocol):
@@ -64,6 +66,20 @@ class ReplicaLike(Protocol):
         ...
 
 
+class Pictures(Protocol):
+    """Where the numbers come from that are judged; `autopilot.gather.Gatherer` is one."""
+
+    async def picture(
+        self, state: MigrationState, spec: MigrationSpec, reports: Sequence[ReplicaReport]
+    ) -> Picture:
+        """Return what is known of a migration, evidence aside; raises StoreUnavailable."""
+        ...
+
+    async def evidence(self, name: str) -> Evidence | None:
+        """Return what the leader has gathered, as far as it is written down; raises StoreUnavailable."""
+        ...
+
+
 class Reader:
     """The control plane's questions. `specs` and `catalogue` are asked each time: files may change."""
 
@@ -77,6 +93,7 @@ class Reader:
         catalogue: Callable[[], Catalogue],
         prompts: Callable[[], Sequence[PromptVariant]],
         unit_key: Callable[[str], str],
+        pictures: Pictures,
         clock: Clock,
     ) -> None:
         """`unit_key` hashes a unit as the data path does."""
@@ -87,6 +104,7 @@ class Reader:
         self._specs = specs
         self._catalogue = catalogue
         self._unit_key = unit_key
+        self._pictures = pictures
         self._clock = clock
 
     async def statuses(self) -> list[Status]:
@@ -154,26 +172,24 @@ class Reader:
             spec = state.spec or self.file_spec(state)
         return await self._previewer.answer(question, spec)
 
-    async def watched(self) -> list[tuple[MigrationState, list[GateResult]]]:
-        """Return every migration whose breakers are armed, with their verdicts; raises StoreUnavailable."""
-        armed = [state for state in (await self._store.load()).values() if state.phase in view.WATCHED]
-        return [(state, await self._gates(state)) for state in armed]
-
     async def describe(
         self, state: MigrationState, *, replicas: ReplicaCount | None = None, available: bool = True
     ) -> Status:
         """Return the status object of `state`."""
-        watched = available and state.phase in view.WATCHED
+        spec, now = state.spec or self.file_spec(state), self._clock.now()
+        picture = await self._picture(state, spec) if available and state.run else None
+        watched = picture is not None and state.phase in view.WATCHED
         facts = view.Facts(
             state=state,
             file_spec=self._specs().get(state.name),
             replicas=replicas or await self._replica_count(state, available),
-            gates=await self._gates(state) if watched else (),
-            enrolled=await self._enrolled(state) if available else None,
-            next_check_at=self._clock.now() + TICK_S if watched else None,
+            now=now,
+            picture=picture,
+            judgement=judge(picture) if picture is not None and watched else Judgement(),
+            next_check_at=now + TICK_S if watched else None,
             store_available=available,
         )
-        return view.describe(facts, state.spec or self.file_spec(state))
+        return view.describe(facts, spec)
 
     def file_spec(self, state: MigrationState) -> MigrationSpec:
         """Return the file's configuration, or the run's own where the file has gone; raises NotFound."""
@@ -205,18 +221,15 @@ class Reader:
                 return view.count_acknowledged(await self._store.replicas(), state)
         return view.alone(self._replica_id, self._replica.known_replicas())
 
-    async def _gates(self, state: MigrationState) -> list[GateResult]:
-        rules = (state.spec or self.file_spec(state)).gates.breaker
-        try:
-            counts = await self._store.counts(state.name)
-            return judge_breakers(rules, merge(counts.values(), state.run))
-        except (StoreUnavailable, ValueError) as error:
-            return unmeasured(rules, str(error))
-
-    async def _enrolled(self, state: MigrationState) -> Enrolled | None:
+    async def _picture(self, state: MigrationState, spec: MigrationSpec) -> Picture | None:
+        """Return what the leader judges by, as far as it has written it down; None without the store."""
         with suppress(StoreUnavailable):
-            units = await self._store.enrolled(state.name, state.run) if state.run else {}
-            return Enrolled(control=units.get(Arm.control, 0), candidate=units.get(Arm.candidate, 0))
+            picture = await self._pictures.picture(state, spec, await self._store.replicas())
+            evidence = await self._pictures.evidence(state.name) or Evidence()
+            if (evidence.run, evidence.entry) != (state.run, state.entry) and not picture.unmeasured:
+                # A stage that nobody has looked at since it was entered: what the leader is about to say.
+                evidence = absorb(evidence, picture, 0.0)
+            return replace(picture, evidence=evidence)
         return None
 
     async def _record(self, state: MigrationState, unit: str) -> Arm | None:

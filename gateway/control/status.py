@@ -4,20 +4,19 @@ The names are those of the public interface. Times are seconds since the epoch; 
 the store is away is null, never a made-up number.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
-from gateway.core.gates.verdict import GateResult, Verdict
+from gateway.core.gates.picture import Picture
+from gateway.core.gates.verdict import Decision, GateResult, Judgement, MetricRow
 from gateway.core.rollout import served_percent
 from gateway.core.spec import MigrationSpec
 from gateway.core.types import Arm, Event, MigrationState, Phase
 from gateway.store.ports import ReplicaReport
 
-Decision = Literal["advance", "hold", "rollback", "inconclusive", "none"]
-
 WATCHED = frozenset({Phase.running, Phase.paused, Phase.soaking})
-"""Phases in which breakers are judged: a pause stops advances only."""
+"""Phases in which gates are judged: a pause stops advances only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,18 @@ class StageStatus:
     """What the stage asks for; a weight set by hand may differ."""
     entered_at: float | None
     hold_until: float | None
-    """Earliest end of the stage; null while nothing is counted down."""
+    """Earliest end of the stage's hold, if it is watched from now on; null while nothing is counted down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """Whether somebody must approve leaving this stage, and who has."""
+
+    needed: bool
+    by: str | None = None
+    at: float | None = None
+    waiting_since: float | None = None
+    """When everything else was green; null unless it is the approval alone that is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +78,18 @@ class Status:
     config_drift: bool
     """The file differs from the run's own copy; the next run will take the file."""
     decision: Decision
+    """What the gates say, whoever acts on it."""
+    summary: str
+    """Where it stands and what it waits for, in one sentence."""
+    watched_s: float | None
+    """How much of the stage's hold is over: paused time and time in which nobody led do not count."""
     next_check_at: float | None
     gates: tuple[GateResult, ...]
-    metrics: tuple[dict[str, Any], ...]
+    metrics: tuple[MetricRow, ...]
+    approval: Approval
     enrolled: Enrolled | None
+    cost_microusd: Mapping[Arm, int] | None
+    """What the run has cost so far in each arm; null before the first run."""
     replicas: ReplicaCount
     updated_at: float
     updated_by: str
@@ -89,8 +107,10 @@ class Facts:
     file_spec: MigrationSpec | None
     """None: the file has gone."""
     replicas: ReplicaCount
-    gates: Sequence[GateResult] = ()
-    enrolled: Enrolled | None = None
+    now: float = 0.0
+    picture: Picture | None = None
+    """None: there has been no run, or the store is away."""
+    judgement: Judgement = field(default_factory=Judgement)
     next_check_at: float | None = None
     store_available: bool = True
 
@@ -115,7 +135,7 @@ class Acknowledgements(Protocol):
 
 def describe(facts: Facts, spec: MigrationSpec) -> Status:
     """Return the status object; `spec` is what the migration goes by (the run's copy, else the file's)."""
-    state = facts.state
+    state, judgement = facts.state, facts.judgement
     watched = state.phase in WATCHED
     return Status(
         name=state.name,
@@ -123,17 +143,21 @@ def describe(facts: Facts, spec: MigrationSpec) -> Status:
         candidate=spec.candidate,
         phase=state.phase,
         reason=state.reason,
-        stage=stage_of(state, spec),
+        stage=stage_of(facts, spec),
         weight_percent=served_percent(state),
         run=state.run,
         version=state.version,
         epoch=state.epoch,
         config_drift=state.spec is not None and state.spec != facts.file_spec,
-        decision=decide(facts.gates) if watched else "none",
+        decision=decision_of(facts),
+        summary=sentence(facts, spec),
+        watched_s=watched_of(facts),
         next_check_at=facts.next_check_at if watched else None,
-        gates=tuple(facts.gates),
-        metrics=(),
-        enrolled=facts.enrolled,
+        gates=judgement.gates if watched else (),
+        metrics=judgement.metrics if watched else (),
+        approval=approval_of(state, spec),
+        enrolled=enrolled_of(facts),
+        cost_microusd=cost_of(facts.picture),
         replicas=facts.replicas,
         updated_at=state.updated_at,
         updated_by=state.updated_by,
@@ -141,20 +165,73 @@ def describe(facts: Facts, spec: MigrationSpec) -> Status:
     )
 
 
-def stage_of(state: MigrationState, spec: MigrationSpec) -> StageStatus:
+def decision_of(facts: Facts) -> Decision:
+    """Return what the gates say; where they should speak and cannot, nothing can be concluded."""
+    if facts.state.phase not in WATCHED:
+        return "none"
+    return facts.judgement.decision if facts.picture is not None else "inconclusive"
+
+
+def stage_of(facts: Facts, spec: MigrationSpec) -> StageStatus:
     """Return the stage; in soaking and completed it is the last one."""
+    state, watched_s = facts.state, watched_of(facts)
     past_the_ramp = state.phase in (Phase.soaking, Phase.completed)
     index = len(spec.stages) - 1 if past_the_ramp else min(state.stage_index, len(spec.stages) - 1)
     stage = spec.stages[index]
     entered_at = state.stage_entered_at if state.phase is not Phase.draft else None
-    counting = state.phase is Phase.running and stage.hold_s > 0
-    hold_until = state.stage_entered_at + stage.hold_s if counting else None
+    counting = state.phase is Phase.running and stage.hold_s > 0 and watched_s is not None
+    hold_until = facts.now + max(0.0, stage.hold_s - (watched_s or 0.0)) if counting else None
     return StageStatus(index, stage.name, stage.percent, entered_at, hold_until)
 
 
-def decide(gates: Iterable[GateResult]) -> Decision:
-    """Return what the breakers want; advancing is by hand."""
-    return "rollback" if any(gate.verdict is Verdict.failed for gate in gates) else "hold"
+def watched_of(facts: Facts) -> float | None:
+    """Return how long the present entry has been watched; None where nothing is, or it is not known."""
+    watched = facts.picture is not None and facts.state.phase in WATCHED
+    return facts.picture.evidence.watched_s if facts.picture is not None and watched else None
+
+
+def approval_of(state: MigrationState, spec: MigrationSpec) -> Approval:
+    """Return what the present stage needs to be left, and has."""
+    on_the_ramp = state.phase in (Phase.running, Phase.paused)
+    if not on_the_ramp or not spec.stages[min(state.stage_index, len(spec.stages) - 1)].approval:
+        return Approval(needed=False)
+    waits = state.phase is Phase.paused and state.reason == "approval"
+    since = state.updated_at if waits else None
+    if not state.approved_by:
+        return Approval(needed=True, waiting_since=since)
+    return Approval(needed=True, by=state.approved_by, at=state.approved_at)
+
+
+def enrolled_of(facts: Facts) -> Enrolled | None:
+    """Return how many units each arm has; None if that is not known."""
+    if facts.picture is None:
+        return Enrolled(0, 0) if facts.store_available and not facts.state.run else None
+    units = facts.picture.enrolled
+    return Enrolled(units.get(Arm.control, 0), units.get(Arm.candidate, 0))
+
+
+def cost_of(picture: Picture | None) -> dict[Arm, int] | None:
+    """Return what each arm's answers have cost in the run; None if that is not known."""
+    if picture is None or not picture.state.run or picture.unmeasured:
+        return None
+    return {arm: totals.cost_microusd for arm, totals in picture.run.arms.items()}
+
+
+def sentence(facts: Facts, spec: MigrationSpec) -> str:
+    """Say where the migration stands, and while it is judged, what it waits for or what stops it."""
+    state = facts.state
+    if state.phase in WATCHED:
+        share = f"{state.phase.value} at {served_percent(state):g} %"
+        if not facts.store_available:
+            return f"{share}: the store is away, so nothing advances"
+        return facts.judgement.reason or share
+    match state.phase:
+        case Phase.draft:
+            return "not started: everybody is on control"
+        case Phase.completed:
+            return f"completed: everybody is on {spec.candidate}"
+    leaving = ", conversations that began on the candidate may finish there" if state.draining else ""
+    return f"rolled back ({state.reason}): everybody is on control{leaving}"
 
 
 def count_acknowledged(reports: Iterable[ReplicaReport], state: MigrationState) -> ReplicaCount:
@@ -209,6 +286,9 @@ class ReplicaStatus:
     heartbeat_age_s: float
     started_at: float
     gateway_version: str
+    candidate_sent_at: dict[str, float] = field(default_factory=dict)
+    """Migration → when this process last sent a request to its candidate; missing: it has not since it began.
+    """
 
 
 def replica_status(report: ReplicaReport, now: float) -> ReplicaStatus:
@@ -223,6 +303,7 @@ def replica_status(report: ReplicaReport, now: float) -> ReplicaStatus:
         heartbeat_age_s=max(0.0, now - report.at),
         started_at=report.started_at,
         gateway_version=report.gateway_version,
+        candidate_sent_at=dict(report.candidate_sent_at),
     )
 
 

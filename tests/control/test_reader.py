@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from gateway.config import load_catalogue
+from gateway.control.autopilot.gather import ENROLLED_EVERY_S, EVIDENCE
+from gateway.core.evidence import Evidence
 from gateway.core.gates.verdict import Verdict
 from gateway.core.spec import Lists
-from gateway.core.types import Arm, Outcome, Phase, Reason
+from gateway.core.types import Arm, Outcome, Phase, Reason, to_json
 from gateway.errors import NotFound, StoreUnavailable
 from gateway.store.ports import Enrolment
-from tests.support.control import SPEC, ControlPlane
+from tests.support.control import SPEC, ControlPlane, Traffic
 
 ALICE_BUCKET = 3440
 
@@ -60,6 +62,7 @@ async def test_the_units_that_are_enrolled_are_counted(plane: ControlPlane) -> N
     await plane.act("start")
     arms = [Arm.candidate, Arm.candidate, Arm.control]
     await plane.store.remember([Enrolment("m", 1, f"u{n}", arm) for n, arm in enumerate(arms)])
+    plane.clock.advance(ENROLLED_EVERY_S)
     enrolled = (await plane.service.read.status("m")).enrolled
     assert enrolled is not None
     assert (enrolled.control, enrolled.candidate) == (1, 2)
@@ -70,7 +73,7 @@ async def test_gates_are_judged_over_all_replicas(plane: ControlPlane) -> None:
     await plane.count("r1", plane.counts(*[Outcome.ok] * 6))
     await plane.count("r2", plane.counts(*[Outcome.timeout] * 6))
     status = await plane.service.read.status("m")
-    error_rate, fallback_rate = status.gates
+    error_rate, fallback_rate = status.gates[:2]
     assert (error_rate.name, error_rate.verdict, error_rate.evidence["requests"]) == (
         "error_rate",
         Verdict.failed,
@@ -81,12 +84,50 @@ async def test_gates_are_judged_over_all_replicas(plane: ControlPlane) -> None:
     assert status.next_check_at == plane.clock.now() + 1
 
 
+async def test_the_status_is_judged_with_what_the_leader_has_gathered(plane: ControlPlane) -> None:
+    await plane.act("start", "advance")
+    gathered = Evidence(run=1, entry=2, watched_s=200.0)
+    await plane.store.put_document("m", EVIDENCE, to_json(gathered), epoch=1)
+    before = plane.server.checkpoint()
+    status = await plane.service.read.status("m")
+    assert (status.watched_s, status.stage.hold_until) == (200.0, plane.clock.now() + 400)
+    hold = next(gate for gate in status.gates if gate.name == "hold")
+    assert hold.evidence["watched_s"] == 200.0
+    assert plane.server.data == before
+
+
+async def test_what_was_gathered_in_another_stage_is_no_time_in_this_one(plane: ControlPlane) -> None:
+    await plane.act("start", "advance")
+    gathered = Evidence(run=1, entry=1, watched_s=200.0)
+    await plane.store.put_document("m", EVIDENCE, to_json(gathered), epoch=1)
+    assert (await plane.service.read.status("m")).watched_s == 0.0
+
+
+async def test_the_cost_so_far_is_of_the_whole_run(plane: ControlPlane) -> None:
+    await plane.act("start", "advance")
+    traffic = Traffic(plane)
+    traffic.both(Outcome.ok, cost_microusd=30)
+    await plane.act("advance")
+    traffic.both(Outcome.ok, Outcome.ok, cost_microusd=30)
+    await traffic.write()
+    await plane.act("rollback")
+    status = await plane.service.read.status("m")
+    assert status.cost_microusd == {Arm.control: 90, Arm.candidate: 90}
+
+
+async def test_replicas_say_when_they_last_sent_something_to_a_candidate(plane: ControlPlane) -> None:
+    await plane.report("r1", {}, candidate_sent_at=123.0)
+    (replica,) = await plane.service.read.replicas()
+    assert replica.candidate_sent_at == {"m": 123.0}
+
+
 async def test_counts_that_cannot_be_read_are_an_error_and_decide_nothing(plane: ControlPlane) -> None:
     await plane.act("start", "advance")
     await plane.store.put_counts("m", "r2", {"form": "of the future"}, 15.0)
     status = await plane.service.read.status("m")
     assert {gate.verdict for gate in status.gates} == {Verdict.error}
-    assert status.decision == "hold"
+    assert (status.decision, status.metrics) == ("inconclusive", ())
+    assert status.cost_microusd is None
 
 
 async def test_replicas_acknowledge_by_heartbeat(plane: ControlPlane) -> None:
@@ -168,6 +209,24 @@ async def test_explain_goes_by_the_lists(plane: ControlPlane) -> None:
     assert (await read.explain("m", "carol", task="internal")).reason == Reason.allowed_task
 
 
+async def test_explain_knows_who_is_spared_by_this_run(plane: ControlPlane) -> None:
+    await plane.act("start", "advance", "rollback")
+    await plane.act("restart", exclude_previous=True)
+    await plane.act("advance", "advance", "advance")
+    assert plane.state.weight == 100_000
+    alice = await plane.service.read.explain("m", "alice")
+    assert (alice.arm, alice.reason, alice.enrolled) == (Arm.control, Reason.excluded, False)
+    assert (await plane.service.read.explain("m", "bob")).arm is Arm.candidate
+
+
+async def test_explain_draws_as_the_run_does_whose_people_are_kept(plane: ControlPlane) -> None:
+    await plane.act("start", "advance", "rollback")
+    await plane.act("restart", keep_assignment=True)
+    await plane.act("advance")
+    alice = await plane.service.read.explain("m", "alice")
+    assert (alice.bucket, alice.arm, alice.run) == (ALICE_BUCKET, Arm.candidate, 2)
+
+
 async def test_explaining_changes_nothing(plane: ControlPlane) -> None:
     await plane.act("start", "advance")
     before = plane.server.checkpoint()
@@ -185,7 +244,7 @@ async def test_with_the_store_away_the_status_is_what_this_process_obeys(plane: 
     status = await plane.service.read.status("m")
     assert (status.phase, status.weight_percent, status.store_available) == (Phase.running, 20.0, False)
     assert status.enrolled is None
-    assert status.gates == ()
+    assert (status.gates, status.decision, status.next_check_at) == ((), "inconclusive", None)
     assert (status.replicas.expected, status.replicas.missing) == (2, ("r2",))
     assert [listed.name for listed in await plane.service.read.statuses()] == ["m"]
     assert (await plane.service.read.explain("m", "alice")).arm is Arm.candidate

@@ -1,14 +1,18 @@
 """The status object and its relatives, built from facts."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from gateway.control import status as view
 from gateway.control.status import Facts, ReplicaCount, Status
-from gateway.core.gates.verdict import GateResult, Verdict
+from gateway.core.evidence import Evidence
+from gateway.core.gates.picture import Picture
+from gateway.core.gates.verdict import GateResult, Judgement, MetricRow, Verdict
 from gateway.core.spec import Holdback, MigrationSpec, Stage
-from gateway.core.types import LINE, Event, MigrationState, Phase, from_json, to_json
+from gateway.core.tally import ArmTotals, RunTally
+from gateway.core.types import LINE, Arm, Event, MigrationState, Phase, from_json, to_json
 from gateway.store.ports import ReplicaReport
 from tests.support.control import SPEC, Acks
 
@@ -25,6 +29,10 @@ def described(state: MigrationState, **facts: object) -> Status:
     return view.describe(replace(known, **facts), SPEC)  # type: ignore[arg-type]
 
 
+def picture(state: MigrationState, **more: Any) -> Picture:
+    return Picture(SPEC, state, 0.0, **more)
+
+
 def gate(verdict: Verdict) -> GateResult:
     return GateResult("error_rate", verdict, "because")
 
@@ -36,20 +44,29 @@ def test_a_draft_stands_before_its_first_stage() -> None:
     assert (status.control, status.candidate) == (SPEC.control, SPEC.candidate)
 
 
-def test_a_running_stage_counts_its_hold_down() -> None:
-    status = described(RUNNING)
-    assert status.stage == view.StageStatus(1, "canary", 20, 1_000.0, 1_600.0)
+def test_a_running_stage_counts_down_what_has_not_been_watched_of_its_hold() -> None:
+    status = described(RUNNING, now=5_000.0, picture=picture(RUNNING, evidence=Evidence(watched_s=150)))
+    assert status.stage == view.StageStatus(1, "canary", 20, 1_000.0, 5_450.0)
+    assert status.watched_s == 150
     assert (status.run, status.version, status.epoch) == (1, 7, 3)
     assert (status.updated_at, status.updated_by) == (1_000.0, "ada")
 
 
 @pytest.mark.parametrize("phase", [Phase.paused, Phase.rolled_back])
 def test_nothing_is_counted_down_while_the_ramp_stands_still(phase: Phase) -> None:
-    assert described(replace(RUNNING, phase=phase)).stage.hold_until is None
+    state = replace(RUNNING, phase=phase)
+    assert described(state, picture=picture(state)).stage.hold_until is None
+
+
+def test_a_hold_that_is_over_ends_now_and_one_that_nobody_knows_of_has_no_end() -> None:
+    seen = picture(RUNNING, evidence=Evidence(watched_s=900))
+    assert described(RUNNING, now=5_000.0, picture=seen).stage.hold_until == 5_000.0
+    assert described(RUNNING, now=5_000.0).stage.hold_until is None
 
 
 def test_a_stage_without_a_hold_has_no_end() -> None:
-    assert described(replace(RUNNING, stage_index=2)).stage.hold_until is None
+    state = replace(RUNNING, stage_index=2)
+    assert described(state, picture=picture(state)).stage.hold_until is None
 
 
 @pytest.mark.parametrize("phase", [Phase.soaking, Phase.completed])
@@ -94,19 +111,89 @@ def test_before_the_first_run_nothing_can_drift() -> None:
     assert described(DRAFT, file_spec=replace(SPEC, candidate="other")).config_drift is False
 
 
+# --- what is judged -----------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("phase", [Phase.running, Phase.paused, Phase.soaking])
-def test_a_failed_breaker_wants_to_roll_back_and_everything_else_holds(phase: Phase) -> None:
+def test_while_it_is_watched_it_is_what_the_gates_say(phase: Phase) -> None:
+    row = MetricRow("error", 0.01, 0.02, 2.0, 1.1, None, 1.25, 0.4, 100, 90, Verdict.passed)
+    judgement = Judgement((gate(Verdict.failed),), (row,), "rollback", "rollback", None, "it is sick")
     state = replace(RUNNING, phase=phase)
-    assert described(state).decision == "hold"
-    assert described(state, gates=[gate(Verdict.passed), gate(Verdict.inconclusive)]).decision == "hold"
-    assert described(state, gates=[gate(Verdict.error)]).decision == "hold"
-    assert described(state, gates=[gate(Verdict.passed), gate(Verdict.failed)]).decision == "rollback"
+    status = described(state, picture=picture(state), judgement=judgement, next_check_at=5.0)
+    assert (status.decision, status.summary, status.next_check_at) == ("rollback", "it is sick", 5.0)
+    assert (status.gates, status.metrics) == (judgement.gates, judgement.metrics)
 
 
 @pytest.mark.parametrize("phase", [Phase.draft, Phase.completed, Phase.rolled_back])
 def test_where_nothing_is_judged_nothing_is_decided(phase: Phase) -> None:
-    status = described(replace(RUNNING, phase=phase), gates=[gate(Verdict.failed)], next_check_at=5.0)
-    assert (status.decision, status.next_check_at) == ("none", None)
+    judgement = Judgement((gate(Verdict.failed),), (), "rollback", reason="it was sick")
+    status = described(replace(RUNNING, phase=phase), judgement=judgement, next_check_at=5.0)
+    assert (status.decision, status.next_check_at, status.gates) == ("none", None, ())
+    assert status.watched_s is None
+
+
+def test_without_the_store_nothing_can_be_concluded() -> None:
+    status = described(RUNNING, store_available=False)
+    assert (status.decision, status.enrolled, status.cost_microusd) == ("inconclusive", None, None)
+    assert status.summary == "running at 20 %: the store is away, so nothing advances"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"phase": Phase.draft}, "not started: everybody is on control"),
+        ({"phase": Phase.completed}, f"completed: everybody is on {SPEC.candidate}"),
+        (
+            {"phase": Phase.rolled_back, "reason": "automatic"},
+            "rolled back (automatic): everybody is on control",
+        ),
+        ({"phase": Phase.rolled_back, "reason": "user", "draining": True}, "may finish there"),
+        ({}, "running at 20 %"),
+    ],
+)
+def test_it_is_said_in_one_sentence_where_it_stands(change: dict[str, Any], said: str) -> None:
+    assert said in described(replace(RUNNING, **change)).summary
+
+
+def test_what_both_arms_cost_is_told_once_there_is_a_run() -> None:
+    arms = {Arm.control: ArmTotals(cost_microusd=70), Arm.candidate: ArmTotals(cost_microusd=90)}
+    seen = picture(RUNNING, run=RunTally(arms))
+    assert described(RUNNING, picture=seen).cost_microusd == {Arm.control: 70, Arm.candidate: 90}
+    assert described(RUNNING, picture=replace(seen, unmeasured="another version")).cost_microusd is None
+    assert described(DRAFT).cost_microusd is None
+
+
+def test_a_draft_has_enrolled_nobody_and_of_a_run_it_is_known_or_not() -> None:
+    assert described(DRAFT).enrolled == view.Enrolled(0, 0)
+    assert described(RUNNING).enrolled is None
+    seen = picture(RUNNING, enrolled={Arm.candidate: 3})
+    assert described(RUNNING, picture=seen).enrolled == view.Enrolled(0, 3)
+
+
+# --- approval -----------------------------------------------------------------------------------------------
+
+ASKING = replace(SPEC, stages=(SPEC.stages[0], replace(SPEC.stages[1], approval=True), *SPEC.stages[2:]))
+
+
+def approval(**change: Any) -> view.Approval:
+    return view.approval_of(replace(RUNNING, spec=ASKING, **change), ASKING)
+
+
+def test_a_stage_that_asks_for_no_approval_needs_none() -> None:
+    assert view.approval_of(RUNNING, SPEC) == view.Approval(needed=False)
+    for phase in (Phase.draft, Phase.soaking, Phase.completed, Phase.rolled_back):
+        assert not approval(phase=phase).needed
+
+
+def test_it_is_waited_for_only_when_it_is_all_that_is_missing() -> None:
+    assert approval() == view.Approval(needed=True)
+    assert approval(phase=Phase.paused, reason="user").waiting_since is None
+    assert approval(phase=Phase.paused, reason="approval").waiting_since == 1_000.0
+
+
+def test_who_approved_is_told() -> None:
+    given = approval(approved_by="grace", approved_at=1_500.0)
+    assert given == view.Approval(needed=True, by="grace", at=1_500.0)
 
 
 # --- replicas -----------------------------------------------------------------------------------------------
@@ -137,11 +224,12 @@ def test_alone_a_replica_speaks_for_itself_only(known: tuple[str, ...]) -> None:
 
 
 def test_a_heartbeat_is_shown_with_its_age() -> None:
-    report = ReplicaReport("r", 90.0, {"m": (3, 7), "n": (1, 2)}, 50.0, True, 4, "1.0", 0.2)
+    report = ReplicaReport("r", 90.0, {"m": (3, 7), "n": (1, 2)}, 50.0, True, 4, "1.0", 0.2, {"m": 88.0})
     shown = view.replica_status(report, now=100.0)
     assert (shown.id, shown.heartbeat_age_s, shown.snapshot_age_s) == ("r", 10.0, 0.2)
     assert (shown.leader, shown.in_flight, shown.gateway_version) == (True, 4, "1.0")
     assert (shown.snapshot_version, shown.versions) == (9, {"m": (3, 7), "n": (1, 2)})
+    assert shown.candidate_sent_at == {"m": 88.0}
 
 
 def test_a_heartbeat_from_a_clock_ahead_is_not_of_negative_age() -> None:

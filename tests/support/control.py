@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.compat.catalog import Catalogue
+from gateway.control.autopilot.controller import Controller
 from gateway.control.autopilot.gather import Gatherer
 from gateway.control.papers.desk import Desk
 from gateway.control.reader import Reader
@@ -109,6 +110,7 @@ class ControlPlane:
             catalogue=lambda: self.catalogue,
             prompts=tuple,
             unit_key=lambda unit: f"key of {unit}",
+            pictures=self.gatherer,
             clock=self.clock,
         )
         self.service = ControlService(
@@ -159,6 +161,22 @@ class ControlPlane:
         counts = Counts()
         fill(counts, *outcomes, arm=arm, run=run, now=self.clock.now)
         return counts
+
+    def controller(
+        self, holder: str = "r1", *, errors: list[str] | None = None, **options: Any
+    ) -> Controller:
+        """Return another process's controller, which gathers for itself."""
+        heard = errors if errors is not None else []
+        return Controller(
+            self.store,
+            self.service,
+            gatherer=Gatherer(self.store, clock=self.clock),
+            specs=lambda: self.specs,
+            holder=holder,
+            clock=self.clock,
+            on_error=heard.append,
+            **options,
+        )
 
 
 class Traffic:
