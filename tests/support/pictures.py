@@ -93,9 +93,10 @@ def seen(spec: MigrationSpec = SPEC, *, watched_s: float = 60.0, **changes: Any)
     )  # fmt: skip
     evidence = changes.pop("evidence", Evidence())
     picture = replace(picture, **changes)
-    evidence = absorb(evidence, replace(picture, state=replace(state, phase=Phase.running)), watched_s)
-    if state.phase is not Phase.running:
-        evidence = absorb(evidence, picture, 0.0)
+    if state.phase is Phase.paused:  # It ran until just now.
+        ran = replace(picture, state=replace(state, phase=Phase.running))
+        evidence, watched_s = absorb(evidence, ran, watched_s), 0.0
+    evidence = absorb(evidence, picture, watched_s)
     return replace(picture, evidence=evidence)
 
 
