@@ -31,10 +31,12 @@ class AnswerCopy:
     request_id: str
     task: str
     text: str
-    """All text blocks, joined."""
+    """All text blocks, joined, behind the request's prefill: what the application reads. Empty: it said
+    nothing."""
     tool_calls: tuple[ToolCall, ...]
     tools: bytes
-    """The request's `tools`, raw JSON; empty where there were none."""
+    """The request's `tools`, raw JSON; empty where there were none of its own, or where they change on the
+    way."""
     stop_reason: str | None
 
 
