@@ -167,8 +167,8 @@ def _headroom() -> Json:
     near = f"max by (gate) (gateway_gate_headroom{{{M}}})"
     return lines(
         "Nearness to a rollback",
-        """Of each gate that rolls back: a breaker's value as a part of its limit, once its window holds enough;
-        of a comparison, how far its evidence has come. At 100 % everything goes to control.""",
+        """Of each gate that rolls back: of a breaker, its value as a part of its limit, once its window holds
+        enough; of a comparison, how far its evidence has come. At 100 % everything goes to control.""",
         query(or_none(f"{near} > 0", "gate"), "{{gate}}"),
         unit="percentunit",
     )
@@ -177,8 +177,8 @@ def _headroom() -> Json:
 def _ratios() -> Json:
     return lines(
         "Candidate / control",
-        """What the comparisons compare: the ratio of both arms over the run, where they are matched. 1: alike;
-        the margins stand in the migration's file.""",
+        """What the comparisons compare: the ratio of both arms over the run, where they match. 1: alike.
+        The margins stand in the migration's file.""",
         query(or_none(f"max by (metric) (gateway_metric_ratio{{{M}}} >= 0)", "metric"), "{{metric}}"),
     )
 

@@ -15,6 +15,8 @@ PALETTE = (
     "#705DA0", "#37872D", "#FADE2A", "#447EBC", "#C15C17", "#890F02", "#6ED0E0",
 )  # fmt: skip
 LEGEND_PX, AXIS_PX, TIMES_PX = 18, 62, 18
+LOW_PX = 22
+"""Bands that are no higher have no room for words; their colours say it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,15 +141,16 @@ def _bands(canvas: Canvas, panel: Mapping[str, Any], series: Sequence[Series], f
     names = max(canvas.width_of(each.name) for each in series) + 10
     plot = Frame((left + names, top, right, bottom - TIMES_PX), frame.since, frame.until, frame.marks)
     height = (plot.box[3] - top) / len(series)
+    gap = 4 if height > LOW_PX else 1.5
     for index, each in enumerate(series):
         y = top + height * index
         canvas.text((left + names - 8, y + height / 2), each.name, anchor="rm")
         for begin, end, value in runs(each.points):
             text, color = said(panel["fieldConfig"]["defaults"], value)
-            box = (plot.x(begin), y + 4, max(plot.x(end), plot.x(begin) + 1), y + height - 4)
+            box = (plot.x(begin), y + gap, max(plot.x(end), plot.x(begin) + 1), y + height - gap)
             canvas.box(box, color)
             room = canvas.fitting(text, box[2] - box[0] - 10)
-            if len(room) == len(text):
+            if len(room) == len(text) and height > LOW_PX:
                 canvas.text((box[0] + 6, y + height / 2), text, color="#111217", bold=True)
     _times(canvas, plot)
 

@@ -66,6 +66,9 @@ class RolloutSeries:
         )
         self._entered = page.gauge("stage_entered_timestamp_seconds", "When its stage began.", newest, **m)
         self._hold = page.gauge("stage_hold_seconds", "How long its stage is to last.", newest, **m)
+        self._holds_left = page.gauge(
+            "holds_left_seconds", "Hold times of this stage and those after it.", newest, **m
+        )
         self._retires = page.gauge(
             "model_retires_timestamp_seconds",
             "When the arm's model ends; +Inf: no date.",
@@ -143,6 +146,9 @@ class RolloutSeries:
         self._entered(name).set(state.stage_entered_at)
         stages = spec.stages if spec is not None else ()
         self._hold(name).set(stages[state.stage_index].hold_s if state.stage_index < len(stages) else 0)
+        climbing = state.phase in (Phase.running, Phase.paused)
+        left = sum(stage.hold_s for stage in stages[state.stage_index :]) if climbing else 0
+        self._holds_left(name).set(left)
         limits = spec.gates.breaker if spec is not None else {}
         for gate in BREAKERS:
             self._gate_limit(name, gate).set(limits[gate].max if gate in limits else math.inf)

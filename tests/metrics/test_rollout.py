@@ -75,9 +75,29 @@ def test_a_rollout_shows_what_its_spec_asks_of_it(metrics: Metrics) -> None:
     metrics.rollout(MigrationState("m", phase=Phase.running, stage_index=1, spec=spec))
     page = read(metrics.render()[0])
     assert value(page, "stage_hold_seconds", **M) == 7200
+    assert value(page, "holds_left_seconds", **M) == 7200
     assert value(page, "gate_limit", **M, gate="error_rate") == 0.02
     assert value(page, "gate_limit", **M, gate="fallback_rate") == inf, "switched off"
     assert value(page, "gate_limit", **M, gate="cost_ratio") == 2
+
+
+@pytest.mark.parametrize(
+    ("phase", "index", "left"),
+    [
+        (Phase.running, 0, 7260),
+        (Phase.paused, 1, 7200),
+        (Phase.running, 2, 0),
+        (Phase.soaking, 2, 0),
+        (Phase.rolled_back, 0, 0),
+    ],
+)
+def test_the_holds_that_are_left_are_those_of_a_climb(
+    metrics: Metrics, phase: Phase, index: int, left: float
+) -> None:
+    stages = (Stage("none", 0, hold_s=60), Stage("half", 50, hold_s=7200), Stage("full", 100))
+    spec = MigrationSpec("m", "a", "b", models=("a",), stages=stages)
+    metrics.rollout(MigrationState("m", phase=phase, stage_index=index, spec=spec))
+    assert value(read(metrics.render()[0]), "holds_left_seconds", **M) == left
 
 
 def test_the_end_of_a_model_is_a_time_where_it_is_known(metrics: Metrics) -> None:
