@@ -57,6 +57,7 @@ async def test_an_arm_that_is_killed_before_the_first_byte_is_not_sent_to() -> N
         heard = await process.post(body(), x_gateway_unit="u")
         assert heard.status == 200
         assert process.asked == [O45]
+        assert process.plane.candidate_sent_at == {}
         assert (heard.headers["x-gateway-arm"], heard.headers["x-gateway-reason"]) == (
             "control",
             "killed",
