@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.control.notify.sinks import ChangeKind
+from gateway.core.gates.verdict import Verdict
 from gateway.core.spec import MigrationSpec, Stage
 from gateway.core.types import Event, Phase
 
@@ -38,7 +39,7 @@ _VERBS: Mapping[str, ChangeKind] = {
     "automatic-rollback": "rolled_back",
     "emergency-rollback": "rolled_back",
     "complete": "completed",
-    "report": "report",
+    "weekly-report": "report",
     "retirement": "retirement",
     "drift": "drift",
 }
@@ -317,7 +318,7 @@ def _serves_candidate(event: Event) -> bool:
 
 
 def _causes(scene: _Scene) -> tuple[str, ...]:
-    gates = gates_of(scene.event)
+    gates = [gate for gate in gates_of(scene.event) if gate["verdict"] == Verdict.failed]
     if not gates:
         return scene.why
     lines = [f"Cause: {gate['name']}: {gate['reason']}" for gate in gates[:MAX_GATES]]

@@ -66,7 +66,7 @@ def test_whatever_the_state_machine_does_is_told_but_for_a_baseline() -> None:
 
 
 def test_every_kind_of_change_comes_from_some_event() -> None:
-    verbs = [*{verb for _, verb in TABLE}, "set-lists", "report", "retirement", "drift"]
+    verbs = [*{verb for _, verb in TABLE}, "set-lists", "weekly-report", "retirement", "drift"]
     afters = [{}, {"phase": "soaking"}, {"phase": "paused", "reason": "approval"}]
     kinds = {change_of(Event(NOW, "", verb, "", {}, after)) for verb in verbs for after in afters}
     assert kinds - {None} == set(CHANGES)
@@ -174,7 +174,9 @@ def test_a_weight_set_by_hand_says_that_automation_waits() -> None:
 
 def test_a_rollback_by_the_gates_says_which_and_their_numbers() -> None:
     run = Run().at("start")
-    told = run.told("automatic-rollback", by="controller", evidence={"gates": [GATE], "mode": "evict"})
+    fine = GATE | {"name": "refusal", "verdict": "pass", "reason": "as rare as control's"}
+    told = run.told("automatic-rollback", by="controller", evidence={"gates": [fine, GATE], "mode": "evict"})
+    assert "refusal" not in " ".join(told.facts)
     assert told.title == "m: ROLLED BACK by its gates"
     assert told.facts == (
         "old-model serves everything again.",
@@ -233,7 +235,7 @@ def test_completing_says_what_is_left_to_do() -> None:
 @pytest.mark.parametrize(
     ("verb", "title"),
     [
-        ("report", "m: weekly report"),
+        ("weekly-report", "m: weekly report"),
         ("retirement", "m: old-model will be retired"),
         ("drift", "m: new-model is not what it was when it was promoted"),
     ],
