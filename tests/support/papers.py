@@ -109,9 +109,10 @@ def climbing(to: str = "early", spec: MigrationSpec = SPEC) -> Story:
     for stage in spec.stages:
         if stage.name == to:
             break
-        story.wait(stage.hold_s or HOUR).do(
-            "automatic-advance", by="controller", reason="all gates are green"
-        )
+        story.wait(stage.hold_s or HOUR)
+        if stage.approval:
+            story.do("approve", by="bob")
+        story.do("automatic-advance", by="controller", reason="all gates are green")
     return story
 
 
