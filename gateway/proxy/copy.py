@@ -11,10 +11,11 @@ its turns, and nobody reads them for this.
 """
 
 import logging
+from collections.abc import Iterable
 
 from gateway.compat.envelope import Envelope, present
 from gateway.core.booking import Place
-from gateway.core.sse import SseScanner
+from gateway.core.sse import SseEvent, SseScanner
 from gateway.core.tap import COPY_BYTES, AnswerCopy, ToolCall
 from gateway.core.types import Reason, parse_json, to_json
 from gateway.proxy.call import Call, Plane
@@ -68,12 +69,16 @@ class Copier:
         except Exception as error:
             self._give_up(error)
 
-    def feed(self, data: bytes) -> None:
-        """Take the next bytes of a stream."""
+    def cut(self, data: bytes) -> list[SseEvent]:
+        """Return the events that these bytes of a stream complete."""
+        return [] if self._lost else self._scanner.feed(data)
+
+    def take(self, events: Iterable[SseEvent]) -> None:
+        """Take the next events of a stream."""
         if self._lost:
             return
         try:
-            for event in self._scanner.feed(data):
+            for event in events:
                 if _tells(event.name, event.data):
                     self._event(parse_json(event.data))
         except Exception as error:

@@ -164,7 +164,7 @@ class _EventsOut:
         for event in events:
             self._reader.event(event.name, event.data)
         if self._restorer is None:
-            await self._write(_raw(events))
+            await self._write(_raw(events), events)
             return
         end = next((at for at, event in enumerate(events) if event.name == "message_stop"), None)
         await self._write(self._restorer.feed(_raw(events[:end])))
@@ -189,12 +189,13 @@ class _EventsOut:
         doc = to_json({"type": "error", "error": {"type": "api_error", "message": complaint}})
         await self._write(b"event: error\ndata: " + doc + b"\n\n")
 
-    async def _write(self, data: bytes) -> None:
+    async def _write(self, data: bytes, events: Sequence[SseEvent] | None = None) -> None:
+        """Send bytes to the client; `events` are what they say, where somebody has read them already."""
         if data:
             self._wrote_at = self._plane.clock.monotonic()
             await self._send({"type": "http.response.body", "body": data, "more_body": True})
             if self._copier is not None:
-                self._copier.feed(data)
+                self._copier.take(self._copier.cut(data) if events is None else events)
 
 
 def _raw(events: Sequence[SseEvent]) -> bytes:

@@ -207,5 +207,5 @@ async def test_an_answer_that_is_too_long_has_no_copy_and_arrives_all_the_same(s
 def test_an_answer_of_another_shape_is_no_reason_to_fail(odd: bytes) -> None:
     Copier().body(odd)
     copier = Copier()
-    copier.feed(b'event: content_block_delta\ndata: "text_delta" ' + odd + b"\n\n")
-    copier.feed(TEXT + END)
+    copier.take(copier.cut(b'event: content_block_delta\ndata: "text_delta" ' + odd + b"\n\n"))
+    copier.take(copier.cut(TEXT + END))
