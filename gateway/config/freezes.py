@@ -9,11 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 from difflib import get_close_matches
 from typing import Annotated
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, model_validator
 
 from gateway.config.shapes import Document, Name
+from gateway.core.gates.freeze import zone
 from gateway.core.spec import Freeze, Weekday
 
 WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -43,8 +44,8 @@ def _moment(value: object) -> object:
 
 def _zone(name: str) -> str:
     try:
-        ZoneInfo(name)
-    except (ValueError, OSError, KeyError):
+        zone(name)
+    except ValueError:
         close = get_close_matches(name, available_timezones(), n=1)
         hint = f"; did you mean {close[0]!r}?" if close else "; it is written Europe/Berlin or UTC"
         raise ValueError(f"there is no time zone {name!r} on this machine{hint}") from None
@@ -97,12 +98,11 @@ def repeated(freezes: Sequence[Freeze]) -> Iterator[str]:
 def unwise_freezes(freezes: Sequence[Freeze], now: datetime) -> Iterator[str]:
     """Yield which freezes never end, and which are over; `now` has a zone."""
     for index, freeze in enumerate(freezes):
-        if freeze.until and _time(freeze.until) <= now.astimezone(ZoneInfo(freeze.timezone)).replace(
-            tzinfo=None
-        ):
+        there = now.astimezone(zone(freeze.timezone)).replace(tzinfo=None)
+        if freeze.until and _time(freeze.until) <= there:
             yield f"freeze[{index}] ({freeze.name}): is over since {freeze.until}"
-    for zone in dict.fromkeys(freeze.timezone for freeze in freezes):
-        frozen = {minute for freeze in freezes if freeze.timezone == zone for minute in _minutes(freeze)}
+    for place in dict.fromkeys(freeze.timezone for freeze in freezes):
+        frozen = {minute for freeze in freezes if freeze.timezone == place for minute in _minutes(freeze)}
         if len(frozen) == 7 * _DAY:
             yield "freeze: leaves no minute of the week, so nothing ever advances"
 

@@ -10,6 +10,7 @@ import yaml
 from gateway.config import load_migration
 from gateway.config.freezes import FreezeDocument, to_freezes, unwise_freezes
 from gateway.config.shapes import validated
+from gateway.core.gates.freeze import Frozen, frozen
 from gateway.core.spec import Freeze
 from gateway.errors import ConfigError
 from tests.support.documents import migration
@@ -105,3 +106,14 @@ def test_nights_and_weekends_leave_the_days() -> None:
     never = list(unwise_freezes([nights, weekend, days], now))
     assert never == [], "a Monday's night begins at 18:00, so its morning is free"
     assert len(list(unwise_freezes([nights, weekend, days, Freeze("m", ("mon",))], now))) == 1
+
+
+def test_what_the_documents_take_is_what_the_gate_obeys() -> None:
+    nights = freeze_of(days=["fri"], starts="18:00", ends="08:00", timezone="Europe/Berlin")
+    dated = freeze_of(since="2026-12-19", until="2026-12-20T08:00", timezone="America/New_York")
+    at = datetime(2026, 11, 20, 17, tzinfo=UTC).timestamp()  # a Friday, 18:00 in Berlin
+    assert frozen([nights], at - 1) is None
+    assert frozen([nights], at) == Frozen("f", at + 14 * 3600)
+    begin = datetime(2026, 12, 19, 5, tzinfo=UTC).timestamp()
+    assert frozen([dated], begin - 1) is None
+    assert frozen([dated], begin) == Frozen("f", begin + 32 * 3600)
