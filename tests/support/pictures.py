@@ -75,13 +75,15 @@ def stage_tally(candidate: Mapping[str, Buckets] | None = None, **control: Bucke
 
 def spec_of(*stages: Stage, gates: Gates | None = None, **changes: Any) -> MigrationSpec:
     """Return the specification with other stages, gates or fields."""
-    changes |= {"gates": gates} if gates else {}
-    return replace(SPEC, **({"stages": stages} if stages else {}), **changes)
+    given: dict[str, Any] = {"stages": stages, "gates": gates}
+    return replace(SPEC, **{name: value for name, value in given.items() if value}, **changes)
 
 
 def seen(spec: MigrationSpec = SPEC, *, watched_s: float = 60.0, **changes: Any) -> Picture:
     """Return a moment that is ripe and green, with changes to the picture or (by field) to its state."""
-    fields = {name: changes.pop(name) for name in tuple(changes) if name in MigrationState.__slots__}
+    fields: dict[str, Any] = {
+        name: changes.pop(name) for name in tuple(changes) if name in MigrationState.__slots__
+    }
     widest = max(fields.get("widest", 0), fields.get("weight", 0), STATE.widest)
     state = replace(STATE, **{"spec": spec, "widest": widest, **fields})
     rules = spec.gates.breaker.values()

@@ -80,11 +80,6 @@ def judge_breakers(
     return results
 
 
-def unmeasured(rules: Mapping[str, BreakerRule], reason: str) -> list[GateResult]:
-    """Return the same gates where the numbers could not be had."""
-    return [GateResult(name, Verdict.error, reason) for name in BREAKERS if name in rules]
-
-
 def _judge(name: str, asked: _Asked, seen: _Seen) -> GateResult:
     rule, units = asked.rule, len(asked.candidate.units)
     evidence = {

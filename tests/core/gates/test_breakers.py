@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.gates.breakers import judge_breakers, unmeasured
+from gateway.core.gates.breakers import judge_breakers
 from gateway.core.gates.verdict import BREAKERS, SHARED, GateResult, Verdict
 from gateway.core.gates.window import Tally
-from gateway.core.spec import BreakerRule, Gates
+from gateway.core.spec import Gates
 from gateway.core.stats.histogram import bin_of
 from gateway.core.types import Arm
 from tests.support.pictures import gate
@@ -198,11 +198,6 @@ def test_the_evidence_holds_the_numbers_behind_the_verdict() -> None:
         "value": 0.1, "max": 0.05, "failures": 4, "requests": 40, "min_requests": 20, "units": 6,
         "min_units": 5, "control_value": 0.02, "control_requests": 50, "window_s": 300,
     }  # fmt: skip
-
-
-def test_what_cannot_be_measured_is_an_error() -> None:
-    results = unmeasured({"error_rate": BreakerRule(0.05, 300)}, "the store is away")
-    assert results == [GateResult("error_rate", Verdict.error, "the store is away")]
 
 
 small = st.integers(0, 60)
