@@ -64,8 +64,10 @@ def _stages(spec: MigrationSpec) -> Iterator[str]:
                 yield f"{place}: min_units is never asked for at {stage.percent:g} %: {why}"
             if stage.require == "non_inferior":
                 yield f"{place}: require: non_inferior cannot be shown at {stage.percent:g} %: {why}"
-        if stage.max_regression is not None and not spec.checks:
-            yield f"{place}: max_regression is a share of failed checks, and there are no checks"
+    limited = [stage.name for stage in spec.stages if stage.max_regression is not None]
+    if limited and not spec.checks:
+        names = ", ".join(limited)
+        yield f"stages ({names}): max_regression is a share of failed checks, and there are no checks"
 
 
 def _checks(spec: MigrationSpec, config: Config) -> Iterator[str]:

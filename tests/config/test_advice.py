@@ -138,9 +138,9 @@ def test_what_only_a_comparison_can_show_is_not_asked_where_nothing_is_compared(
 
 
 def test_a_share_of_failed_checks_needs_checks(write: Write) -> None:
-    stages = "[{name: a, percent: 1, hold: 1h, max_regression: 0.02}]"
+    stages = "fast"
     (warning,) = warned(write(a=staged(stages)))
-    assert warning.startswith("m: stages[0] (a): max_regression is a share of failed checks, ")
+    assert warning.startswith("m: stages (canary, early, wide, half): max_regression is a share of failed ")
     assert warned(write(a=staged(stages, ", checks: [{kind: json}]"))) == []
 
 
