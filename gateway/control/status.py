@@ -33,6 +33,17 @@ class StageStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class StageOutline:
+    """One stage of the ramp, as it is configured."""
+
+    name: str
+    percent: float
+    hold_s: float
+    min_units: int
+    approval: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Approval:
     """Whether somebody must approve leaving this stage, and who has."""
 
@@ -95,6 +106,8 @@ class Status:
     updated_by: str
     store_available: bool
     """False: this is what the answering process obeys, as last agreed on."""
+    stages: tuple[StageOutline, ...] = ()
+    """The whole ramp, as the run goes by it."""
     last_candidate_request: Mapping[str, float | None] | None = None
     """In the answer to a rollback: replica → when it last sent a request to the candidate, null if never."""
 
@@ -162,6 +175,10 @@ def describe(facts: Facts, spec: MigrationSpec) -> Status:
         updated_at=state.updated_at,
         updated_by=state.updated_by,
         store_available=facts.store_available,
+        stages=tuple(
+            StageOutline(stage.name, stage.percent, stage.hold_s, stage.min_units, stage.approval)
+            for stage in spec.stages
+        ),
     )
 
 

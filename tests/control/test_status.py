@@ -44,6 +44,13 @@ def test_a_draft_stands_before_its_first_stage() -> None:
     assert (status.control, status.candidate) == (SPEC.control, SPEC.candidate)
 
 
+def test_the_whole_ramp_is_told_as_the_run_goes_by_it() -> None:
+    stages = described(RUNNING).stages
+    assert [(stage.name, stage.percent) for stage in stages] == [(s.name, s.percent) for s in SPEC.stages]
+    canary = SPEC.stages[1]
+    assert stages[1] == view.StageOutline("canary", 20, canary.hold_s, canary.min_units, canary.approval)
+
+
 def test_a_running_stage_counts_down_what_has_not_been_watched_of_its_hold() -> None:
     status = described(RUNNING, now=5_000.0, picture=picture(RUNNING, evidence=Evidence(watched_s=150)))
     assert status.stage == view.StageStatus(1, "canary", 20, 1_000.0, 5_450.0)
