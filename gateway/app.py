@@ -22,14 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from gateway.config import Config, files, load
+from gateway.config.sinks import resolve
 from gateway.control.api import build_admin
 from gateway.control.auth import Gatekeeper, Role, Token, local_token
-from gateway.control.autopilot.controller import Controller
-from gateway.control.autopilot.flusher import CountsFlusher
+from gateway.control.autopilot.build import Autopilot, Parts
 from gateway.control.autopilot.gather import Gatherer
-from gateway.control.autopilot.local import LocalBreaker
-from gateway.control.catalogue import CatalogueCheck
 from gateway.control.feedback import PATH as FEEDBACK
+from gateway.control.notify.sinks import Sink
+from gateway.control.papers.desk import Desk
 from gateway.control.reader import Reader
 from gateway.control.service import ControlService
 from gateway.control.vendor import list_models
@@ -83,6 +83,7 @@ class Gateway:
         self._config = config
         self._stamps = _stamps(settings.config)
         self._drain = Drain(settings.drain_grace_s)
+        self._sinks = _sinks(config)
         self._table_of: date | None = None
         self._upstream_url = settings.upstream_url or config.upstream_url
         self._tasks = Tasks()
@@ -103,8 +104,11 @@ class Gateway:
         gatekeeper = _gatekeeper(settings)
         self._plane = self._make_plane(gatekeeper)
         self._gatherer = Gatherer(self._store, clock=self._clock)
+        self._desk = Desk(
+            self._store, specs=self._specs, catalogue=lambda: self._config.catalogue, clock=self._clock
+        )
         self._service = self._make_service()
-        self._make_loops(self._replica.id)
+        self._autopilot = self._make_autopilot()
         self._data_path = DataPath(self._plane)
         self._signals = Signals(
             self._plane,
@@ -112,7 +116,7 @@ class Gateway:
             obeyed=lambda: self._replica.snapshot,
             operator_named=gatekeeper.operator_named,
         )
-        self._admin = build_admin(self._service, gatekeeper)
+        self._admin = build_admin(self._service, gatekeeper, self._desk)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection's request, or the process's life."""
@@ -156,22 +160,18 @@ class Gateway:
         self._replica.start()
         self._ledger.start()
         self._notebook.start()
-        self._tasks.spawn("controller", run_every(TICK_S, self._controller.tick), endless=True)
-        self._tasks.spawn("counts", run_every(TICK_S, self._flusher.tick), endless=True)
-        self._tasks.spawn("local-breaker", run_every(TICK_S, self._breaker.tick), endless=True)
+        self._autopilot.start()
         self._tasks.spawn("gauges", run_every(TICK_S, self._gauge), endless=True)
         self._tasks.spawn("reload", run_every(RELOAD_S, self.reload), endless=True)
-        if (check := self._make_catalogue_check()) is not None:
-            self._tasks.spawn("catalogue", run_every(TICK_S, check.tick), endless=True)
         logger.info("serving", extra={"replica": self._replica.id, "snapshot_from": origin})
 
     async def stop(self) -> None:
         """End in good order."""
         self._drain.begun = True
         await self._tasks.drain(TICK_S)
-        await self._controller.close()
+        await self._autopilot.step_down()
         await self._plane.tasks.drain(TICK_S)
-        await self._flusher.close()
+        await self._autopilot.close()
         await self._ledger.aclose()
         await self._notebook.aclose()
         await self._replica.aclose()
@@ -189,10 +189,10 @@ class Gateway:
             on_change=self._obey,
             in_flight=lambda: self._plane.in_flight,
             candidate_sent_at=lambda: self._plane.candidate_sent_at,
-            leader=lambda: self._controller.leader,
+            leader=lambda: self._autopilot.leader,
             on_loss=self._renew,
             on_error=self._metrics.store_error,
-            jitter=lambda seconds: seconds * random.uniform(0.8, 1.2),  # noqa: S311 - spreads polls, guards nothing
+            jitter=_jitter,
         )
 
     def _make_plane(self, gatekeeper: Gatekeeper) -> Plane:
@@ -234,48 +234,38 @@ class Gateway:
             clock=self._clock,
         )
         return ControlService(
-            reader, self._store, self._replica, replica_id=self._replica.id, clock=self._clock
-        )
-
-    def _make_loops(self, replica_id: str) -> None:
-        self._controller = Controller(
-            self._store,
-            self._service,
-            gatherer=self._gatherer,
-            specs=self._specs,
-            holder=replica_id,
-            clock=self._clock,
-            on_error=self._metrics.store_error,
-        )
-        self._flusher = CountsFlusher(
+            reader,
             self._store,
             self._replica,
-            self._plane.counts,
-            replica_id=replica_id,
-            specs=self._specs,
+            replica_id=self._replica.id,
             clock=self._clock,
-            on_error=self._metrics.store_error,
-        )
-        self._breaker = LocalBreaker(
-            self._replica,
-            self._plane.counts,
-            away_s=lambda: self._flusher.away_s,
-            specs=self._specs,
-            clock=self._clock,
+            open_items=self._desk.open_items,
         )
 
-    def _make_catalogue_check(self) -> CatalogueCheck | None:
-        """Return None where the gateway has no key of its own: callers' keys are for callers' requests."""
+    def _make_autopilot(self) -> Autopilot:
+        # Without a key of the gateway's own nobody is asked: callers' keys are for callers' requests.
         key = self._settings.upstream_api_key
-        if key is None:
-            return None
-        return CatalogueCheck(
-            partial(list_models, self._upstream_url, key.get_secret_value()),
+        parts = Parts(
+            store=self._store,
+            replica=self._replica,
+            replica_id=self._replica.id,
+            orders=self._service,
+            desk=self._desk,
+            gatherer=self._gatherer,
+            counts=self._plane.counts,
+            specs=self._specs,
             catalogue=lambda: self._config.catalogue,
-            leads=lambda: self._controller.leader,
-            show=self._metrics.catalogue,
+            sinks=lambda: self._sinks,
+            models=partial(list_models, self._upstream_url, key.get_secret_value())
+            if key is not None
+            else None,
+            show_models=self._metrics.catalogue,
+            jitter=_jitter,
             clock=self._clock,
+            on_result=self._metrics.notification,
+            on_error=self._metrics.store_error,
         )
+        return Autopilot(parts, self._tasks)
 
     # --- what is obeyed
 
@@ -309,9 +299,8 @@ class Gateway:
         """Show what changes without a request."""
         self._metrics.snapshot(self._replica.snapshot.version, self._replica.snapshot_age_s)
         self._metrics.backlog(self._ledger.queued)
-        self._metrics.leader(self._controller.leader)
-        judged = self._controller.judged.items()
-        self._metrics.gates({name: each.judgement for name, each in judged})
+        self._metrics.leader(self._autopilot.leader)
+        self._metrics.gates(self._autopilot.judgements)
 
     def _today(self) -> date:
         return datetime.fromtimestamp(self._clock.now(), UTC).date()
@@ -332,7 +321,7 @@ class Gateway:
             )
         else:
             gone = {each.label for each in self._config.prompts} - {each.label for each in config.prompts}
-            self._config = config
+            self._config, self._sinks = config, _sinks(config)
             self._obey(self._replica.snapshot)
             logger.info("configuration reloaded")
             if gone:
@@ -378,6 +367,18 @@ async def _say(send: Send, page: Page) -> None:
     headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def _jitter(seconds: float) -> float:
+    return seconds * random.uniform(0.8, 1.2)  # noqa: S311 - spreads polls, guards nothing
+
+
+def _sinks(config: Config) -> dict[str, Sink]:
+    """Return who can be told, by name, and log who cannot."""
+    sinks, problems = resolve(config.sinks, os.environ)
+    for problem in problems:
+        logger.warning("somebody cannot be told", extra={"problem": problem})
+    return {sink.name: sink for sink in sinks}
 
 
 def _gatekeeper(settings: Settings) -> Gatekeeper:

@@ -136,9 +136,14 @@ class Controller:
         """Of the last tick in which this process led, by migration."""
 
     @property
+    def epoch(self) -> int | None:
+        """The fencing epoch while this process leads, else None."""
+        return self._lease.epoch
+
+    @property
     def leader(self) -> bool:
         """Whether this process leads now."""
-        return self._lease.epoch is not None
+        return self.epoch is not None
 
     async def tick(self) -> None:
         """Keep or seek the lease; judge and act if there is one. Never raises for a store that is away."""
