@@ -47,7 +47,7 @@ _ASKS = frozenset({"/admin/compat/preview"})
 """Bring their question as a body and change nothing."""
 
 
-def build_admin(service: ControlService, gatekeeper: Gatekeeper, desk: Desk | None = None) -> FastAPI:
+def build_admin(service: ControlService, gatekeeper: Gatekeeper, desk: Desk) -> FastAPI:
     """Return the ASGI app for every path under /admin."""
     app = FastAPI(
         title="Gateway admin API",
@@ -64,11 +64,10 @@ def build_admin(service: ControlService, gatekeeper: Gatekeeper, desk: Desk | No
         },
     )
     app.state.service = service
+    app.state.desk = desk
     app.include_router(router)
     app.include_router(actions)
-    if desk is not None:
-        app.state.desk = desk
-        app.include_router(papers)
+    app.include_router(papers)
     app.add_middleware(RequireToken, gatekeeper=gatekeeper)
     app.add_exception_handler(GatewayError, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_form)
