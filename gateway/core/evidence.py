@@ -22,9 +22,9 @@ What is counted while a test does not apply is passed over, never kept for later
 which a process took with it: the test goes on from what is left.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from math import log
+from math import log, sqrt
 from typing import Protocol
 
 from gateway.core.booking import INCOMPLETE
@@ -40,8 +40,6 @@ DRIFT = "drift:"
 SLOW = "slow_share"
 """While soaking: the answers that take longer than the p95 of the promoted candidate."""
 SLOWEST = 0.05
-RARE = 0.005
-"""What a failure that never happened before the promotion may rise to while soaking."""
 DEFAULT_MARGIN = 1.25
 
 
@@ -67,6 +65,8 @@ class Baseline:
     requests: int
     rates: dict[str, float] = field(default_factory=dict)
     """Failure → share of requests."""
+    counted: dict[str, int] = field(default_factory=dict)
+    """Failure → in how many requests it could have happened."""
     cost_microusd: float | None = None
     """Mean per priced request."""
     output_tokens: float | None = None
@@ -158,11 +158,13 @@ def stop_at(spec: MigrationSpec) -> float:
 def baseline_of(run: RunTally, arm: Arm, at: float) -> Baseline:
     """Return what an arm has been like in a run so far."""
     totals = run.arms[arm]
+    failures = {name: pair for name, pair in failures_of(totals).items() if pair[1]}
     return Baseline(
         at=at,
         arm=arm,
         requests=totals.requests,
-        rates={name: failed / of for name, (failed, of) in failures_of(totals).items() if of},
+        rates={name: failed / of for name, (failed, of) in failures.items()},
+        counted={name: of for name, (_, of) in failures.items()},
         cost_microusd=totals.cost_microusd / totals.priced if totals.priced else None,
         output_tokens=totals.output_tokens / totals.measured if totals.measured else None,
         duration_p50_s=quantile(totals.durations, 0.5),
@@ -254,18 +256,24 @@ def _drift(evidence: Evidence, seen: Counted) -> dict[str, _Meal]:
         slow = round((share_above(totals.durations, baseline.duration_p95_s) or 0.0) * of)
         counted[SLOW] = slow, of
     return {
-        f"{DRIFT}{name}": _Meal(
-            (0, of), (0, failed), drift_limit(seen.spec, baseline.rates, name), True, True
-        )
+        f"{DRIFT}{name}": _Meal((0, of), (0, failed), drift_limit(seen.spec, baseline, name), True, True)
         for name, (failed, of) in counted.items()
     }
 
 
-def drift_limit(spec: MigrationSpec, rates: Mapping[str, float], failure: str) -> float:
-    """Return the highest rate of a failure (or of slow answers) that is no drift from `rates`."""
+def drift_limit(spec: MigrationSpec, baseline: Baseline, failure: str) -> float:
+    """Return the highest rate of a failure (or of slow answers) that is no drift from a baseline.
+
+    The margin begins at the greatest rate that the baseline may well have had (Agresti and Coull, at two
+    standard errors): of few requests, little is known.
+    """
+    rate, margins = baseline.rates.get(failure, 0.0), spec.gates.rollback
     if failure == SLOW:
-        return SLOWEST * spec.gates.hold.get(SLOW, DEFAULT_MARGIN)
-    return max(rates.get(failure, 0.0) * spec.gates.rollback.get(failure, DEFAULT_MARGIN), RARE)
+        rate, margins = SLOWEST, spec.gates.hold
+    of = baseline.counted.get(failure, baseline.requests)
+    n, centre = of + 4, (rate * of + 2) / (of + 4)
+    greatest = centre + 2 * sqrt(centre * (1 - centre) / n)
+    return min(greatest * margins.get(failure, DEFAULT_MARGIN), 1.0)
 
 
 def _eat(test: SequentialTest | None, meal: _Meal) -> SequentialTest:

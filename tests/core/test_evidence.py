@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.evidence import (
-    RARE,
     Baseline,
     Evidence,
     SequentialTest,
     absorb,
     baseline_of,
     comparisons,
+    drift_limit,
     stop_at,
 )
 from gateway.core.spec import Check, Gates, Stage
@@ -22,7 +22,7 @@ from gateway.core.stats.eprocess import log_e, update, update_fixed
 from gateway.core.stats.histogram import bin_of, value_of
 from gateway.core.tally import ArmTotals, CheckCount, Exposure, RunTally
 from gateway.core.types import Arm, Phase, from_json, to_json
-from tests.support.pictures import STAGES, run_tally, seen, soaking, spec_of, totals
+from tests.support.pictures import SPEC, STAGES, run_tally, seen, soaking, spec_of, totals
 
 JSON = Check("json", task="extract", name="valid", min_pass=0.95, max_ratio=1.25)
 CHECKED = spec_of(replace(STAGES[0], max_regression=0.03), *STAGES[1:], checks=(JSON,))
@@ -200,10 +200,23 @@ def test_drift_is_measured_from_the_first_look_after_the_promotion_on() -> None:
     assert first.tests["drift:error"].peak == 0.0
     later = totals(requests=1500, outcomes={"timeout": 60, "refused": 10}, durations={bin_of(9.0): 1500})
     tests = absorb(first, soaking(run_tally=run_tally(later)), 1.0).tests
-    assert tests["drift:error"].log_m == pytest.approx(update_fixed((), 500, 50, 0.0125))
-    assert tests["drift:refusal"].log_m == pytest.approx(update_fixed((), 500, 0, RARE))
+    assert tests["drift:error"].log_m == pytest.approx(
+        update_fixed((), 500, 50, drift_limit(SPEC, PROMOTED, "error"))
+    )
+    assert tests["drift:refusal"].log_m == pytest.approx(
+        update_fixed((), 500, 0, drift_limit(SPEC, PROMOTED, "refusal"))
+    )
     assert tests["drift:slow_share"].failed == (0, 1500)
     assert tests["drift:slow_share"].peak > 100
+
+
+@pytest.mark.parametrize(
+    ("requests", "rate", "limit"),
+    [(0, 0.0, 1.0), (1000, 0.0, 0.006), (1000, 0.01, 0.0235), (100_000, 0.01, 0.0133), (10**8, 0.01, 0.0125)],
+)
+def test_of_few_requests_little_is_known(requests: int, rate: float, limit: float) -> None:
+    baseline = Baseline(0.0, Arm.candidate, 7, {"error": rate}, {"error": requests})
+    assert drift_limit(SPEC, baseline, "error") == pytest.approx(limit, rel=0.02)
 
 
 def test_there_is_no_drift_before_the_baseline_is_frozen_or_after_soaking() -> None:
@@ -222,6 +235,7 @@ def test_a_baseline_says_what_an_arm_was_like() -> None:
     assert (baseline.at, baseline.arm, baseline.requests) == (12.0, Arm.control, 200)
     failures = {"error": 0.05, "fallback": 0.015, "refusal": 0.05, "incomplete": 0.03, "tool_error": 0.125}
     assert baseline.rates == failures
+    assert baseline.counted == dict.fromkeys(failures, 200) | {"tool_error": 8}
     assert (baseline.cost_microusd, baseline.output_tokens) == (50.0, 80.0)
     assert baseline.duration_p50_s == value_of(bin_of(1.0))
     assert baseline.duration_p95_s == value_of(bin_of(8.0))

@@ -30,7 +30,7 @@ def judge_drift(picture: Picture) -> Iterator[GateResult]:
         return
     limit = log(len(tests) / picture.spec.gates.alpha)
     name, test = max(tests.items(), key=lambda one: (one[1].peak, one[0]))
-    tolerated = drift_limit(picture.spec, baseline.rates, name)
+    tolerated = drift_limit(picture.spec, baseline, name)
     evidence = {"log_e": test.peak, "stop_at": limit, "tolerated": tolerated}
     if test.peak >= limit:
         reason = f"{name} is beyond chance above {tolerated:.2%} of requests, which it was to stay within"

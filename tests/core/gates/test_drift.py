@@ -41,7 +41,7 @@ def test_a_failure_that_became_frequent_is_drift_and_never_a_rollback() -> None:
     picture = after(totals(requests=1500, outcomes={"timeout": 10, "refused": 80}))
     result = gate(judge_drift(picture), "drift")
     assert result.verdict is Verdict.failed
-    assert result.reason.startswith("refusal is beyond chance above 1.50% of requests")
+    assert result.reason.startswith("refusal is beyond chance above 2.82% of requests")
     judged = judge(picture)
     assert (judged.decision, judged.action, judged.failed) == ("inconclusive", "none", ())
     assert judged.reason.startswith("soaking: drift: refusal")
