@@ -12,9 +12,10 @@ from gateway.control.reader import Reader
 from gateway.control.service import Ask, ControlService
 from gateway.core.booking import Booking, Place
 from gateway.core.counts import Counts
+from gateway.core.evidence import Evidence
 from gateway.core.rollout import Verb, emergency
 from gateway.core.spec import BreakerRule, Gates, MigrationSpec, Stage
-from gateway.core.types import Arm, Event, MigrationState, Outcome
+from gateway.core.types import Arm, Event, MigrationState, Outcome, Phase
 from gateway.store.ports import Enrolment, ReplicaReport
 from gateway.store.snapshot import Snapshot
 from tests.support.clock import ManualClock
@@ -126,6 +127,21 @@ class ControlPlane:
         """Carry out verbs on `m`, one after the other."""
         for verb in verbs:
             await self.service.act("m", Ask(verb, by, **arguments))
+
+    async def serving(self, phase: Phase = Phase.running) -> None:
+        """Start `m` and bring it to its second stage, or from there to another phase, by hand."""
+        await self.act("start", "advance")
+        if phase is Phase.paused:
+            await self.act("pause")
+        if phase is Phase.soaking:
+            await self.act("advance", "advance", "advance")
+        assert self.state.phase is phase
+
+    async def evidence(self) -> Evidence:
+        """Return what the leader has written down of `m`."""
+        written = await self.gatherer.evidence("m")
+        assert written is not None
+        return written
 
     @property
     def state(self) -> MigrationState:
