@@ -272,13 +272,13 @@ class Controller:
             judged = self.judged.get(name)
             try:
                 marked = await self._ask("tend", self._aftercare.tend(state, judged, epoch=epoch))
+                if marked is not None and judged is not None:
+                    self._memory[name] = replace(self._memory[name], evidence=marked)
+                    await self._keep(replace(judged, picture=replace(judged.picture, evidence=marked)))
             except StoreUnavailable:
                 raise
             except Exception:
                 logger.exception("what is due for people could not be written", extra={"migration": name})
-            else:
-                if marked is not None:
-                    self._memory[name] = replace(self._memory[name], evidence=marked)
 
     async def _ask(self, operation: str, answer: Awaitable[T]) -> T:
         try:
