@@ -1,7 +1,8 @@
 """What a stage must have behind it before the next one is entered, and what may end it before.
 
-- `duration` - a stage that cannot advance is given up after `max_duration`: it rolls back, or it pauses, or
-  it goes past what stayed inconclusive, as the stage says. Only the first is a `fail`.
+- `duration` - a stage that cannot advance (which only `judge` can tell) is given up after `max_duration`: it
+  rolls back, or it pauses, or it goes past what stayed inconclusive, as the stage says. Only the first is a
+  `fail`.
 - `hold`, `min_units` - watched time, and enrolled units of each arm; the latter up to 50 %.
 - `freeze` - a window in which nothing advances. One that cannot be read holds as well.
 - `approval` - last: somebody has approved this very entry. Where it waits too long and the stage says so, it
@@ -29,7 +30,9 @@ def judge_duration(picture: Picture) -> Iterator[GateResult]:
     evidence = {"watched_s": watched_s, "max_s": limit_s}
     verdict, reason = Verdict.passed, progress(watched_s, limit_s)
     if watched_s >= limit_s:
-        verdict = {"rollback": Verdict.failed, "hold": Verdict.inconclusive}.get(then, Verdict.passed)
+        verdict = Verdict.passed if then == "advance" else Verdict.inconclusive
+        if then == "rollback" and picture.state.phase is Phase.running:  # Nobody loses a run by pausing it.
+            verdict = Verdict.failed
         reason = f"the stage has not advanced within {spoken(limit_s)}"
     yield GateResult("duration", verdict, reason, evidence)
 

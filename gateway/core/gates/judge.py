@@ -9,7 +9,7 @@ say together is the first row of `_RULES` that holds:
 | soaking | hold, or inconclusive while it drifts | - |
 | nobody configured a hold or units, here or at all | hold | waits for a person |
 | no candidate traffic for too long | inconclusive | pauses: no_data |
-| `max_duration` is over, and it says hold | inconclusive | pauses: inconclusive |
+| `max_duration` is over, it says hold, and the stage cannot advance | inconclusive | pauses: inconclusive |
 | hold or units are not there yet | hold | waits |
 | counts are missing, or no traffic yet | inconclusive | waits |
 | another gate is not green | inconclusive | pauses: inconclusive (*) |
@@ -26,7 +26,7 @@ then nothing is done at all.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.core.gates.advancing import (
     judge_approval,
@@ -89,7 +89,18 @@ def _measure(picture: Picture) -> tuple[tuple[GateResult, ...], tuple[MetricRow,
         for each in (judge_duration, judge_minimum, judge_freeze, judge_approval):
             gates += each(picture)
     rows = (*(row for _, row in compared), *judge_checks(picture))
-    return tuple(sorted(gates, key=lambda gate: ORDER.index(gate.name))), rows
+    gates.sort(key=lambda gate: ORDER.index(gate.name))
+    if Outlook(picture, tuple(gates)).able:
+        gates = [_in_time(gate) if gate.name == "duration" else gate for gate in gates]
+    return tuple(gates), rows
+
+
+def _in_time(duration: GateResult) -> GateResult:
+    """Return `duration` of a stage that can advance by now: it is not given up for having taken long."""
+    if duration.verdict is Verdict.passed:
+        return duration
+    reason = "the stage has taken its longest time and can advance"
+    return replace(duration, verdict=Verdict.passed, reason=reason)
 
 
 # --- what they say together ---------------------------------------------------------------------------------
@@ -126,8 +137,13 @@ class Outlook:
         return gone_quiet(self.picture)
 
     @property
+    def able(self) -> bool:
+        """Whether nothing but people, a freeze or a replica that is late keeps the stage from advancing."""
+        return not self.by_hand and self.ripe and not self.red and self.green("traffic")
+
+    @property
     def given_up(self) -> bool:
-        return self.overdue and self.then == "hold" and not (self.ripe and not self.red)
+        return self.overdue and self.then == "hold" and not self.able
 
     @property
     def ripe(self) -> bool:
@@ -188,7 +204,7 @@ def _why_by_hand(outlook: Outlook) -> str:
 
 
 def _why_given_up(outlook: Outlook) -> str:
-    waiting = _reasons(outlook, "min_units", "hold") or _why_red(outlook)
+    waiting = _reasons(outlook, "min_units", "hold", "traffic") or _why_red(outlook)
     return f"{outlook.gates['duration'].reason}: {waiting}"
 
 

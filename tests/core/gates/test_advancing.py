@@ -84,6 +84,12 @@ def test_a_stage_is_given_up_as_it_says(
     assert overdue(picture) is (watched_s >= 100)
 
 
+def test_a_run_that_is_paused_is_not_given_up_meanwhile() -> None:
+    spec = spec_of(replace(STAGE, max_duration_s=100, on_max_duration="rollback"))
+    (result,) = judge_duration(seen(spec, watched_s=100.0, phase=Phase.paused, reason="user"))
+    assert result.verdict is Verdict.inconclusive
+
+
 def test_a_stage_without_a_longest_duration_is_never_given_up() -> None:
     picture = seen(watched_s=1e9)
     assert list(judge_duration(picture)) == []
