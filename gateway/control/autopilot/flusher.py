@@ -6,6 +6,8 @@ alive), for as long as the process lives; first failures, once the store has sai
 run and its entries have gathered, for as long as the run is of interest.
 
 A run that has just ended is written for a few seconds more: what was under way when it ended belongs to it.
+Whatever else nobody watches is written seldom: how much traffic there is, for plans, and what control was
+like before the first run.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,6 +24,8 @@ COUNTS_TTL_S = 15.0
 """How long a process's counts outlive it."""
 ENDED_S = 10.0
 """How long a run is written down after its end."""
+IDLE_TICKS = 10
+"""What nobody watches is written in every tenth tick."""
 
 
 class CountsFlusher:
@@ -62,39 +66,47 @@ class CountsFlusher:
 
     async def close(self) -> None:
         """Write what the last second brought, although it is not over: no request will come any more."""
-        await self._write(self._clock.now() + 1.0)
+        await self._write(self._clock.now() + 1.0, last=True)
 
-    async def _write(self, now: float) -> None:
+    async def _write(self, now: float, *, last: bool = False) -> None:
+        idle_too = last or self._flushes % IDLE_TICKS == 0
         self._flushes += 1
         for name, counts in list(self._counts.items()):
-            rules = self._rules(name)
-            if rules is not None and not await self._flush(name, counts, rules, now):
+            watched, rules = self._watched(name), self._rules(name)
+            if rules is None or not (watched or idle_too):
+                continue
+            if not await self._flush(name, counts, rules, now, whole=watched or not counts.run):
                 return
 
-    def _rules(self, name: str) -> Mapping[str, BreakerRule] | None:
-        """Return the breakers of a migration; None where it is not written down."""
-        state, now = self._replica.snapshot.state(name), self._clock.monotonic()
-        spec = state.spec or self._specs().get(name)
-        if state.phase in WATCHED:
+    def _watched(self, name: str) -> bool:
+        """Tell whether a run goes on, or has just ended."""
+        now = self._clock.monotonic()
+        if self._replica.snapshot.state(name).phase in WATCHED:
             self._watched_at[name] = now
         watched_at = self._watched_at.get(name)
-        if spec is None or watched_at is None or now - watched_at > ENDED_S:
-            return None
-        return spec.gates.breaker
+        return watched_at is not None and now - watched_at <= ENDED_S
 
-    async def _flush(self, name: str, counts: Counts, rules: Mapping[str, BreakerRule], now: float) -> bool:
-        """Write down one migration; tell whether the store was there."""
+    def _rules(self, name: str) -> Mapping[str, BreakerRule] | None:
+        """Return the breakers of a migration; None where nothing says what it is."""
+        spec = self._replica.snapshot.state(name).spec or self._specs().get(name)
+        return spec.gates.breaker if spec is not None else None
+
+    async def _flush(
+        self, name: str, counts: Counts, rules: Mapping[str, BreakerRule], now: float, *, whole: bool
+    ) -> bool:
+        """Write down one migration, its windows alone or the `whole`; tell whether the store was there."""
         operation = "put_counts"
         try:
             run = counts.run
             doc = counts.window.to_doc(now, rules) | {"flush": self._flushes}
             await self._fleet.put_counts(name, self._replica_id, doc, COUNTS_TTL_S)
-            operation = "claim"
-            claims = counts.due(now)
-            counts.settle(await self._fleet.claim(name, run, self._replica_id, claims) if claims else [])
-            operation = "put_tally"
-            for scope, tally in counts.docs().items():
-                await self._fleet.put_tally(name, scope, self._replica_id, tally)
+            if whole:
+                operation = "claim"
+                claims = counts.due(now)
+                counts.settle(await self._fleet.claim(name, run, self._replica_id, claims) if claims else [])
+                operation = "put_tally"
+                for scope, tally in counts.docs().items():
+                    await self._fleet.put_tally(name, scope, self._replica_id, tally)
         except StoreUnavailable:
             counts.unwritten()
             self._on_error(operation)

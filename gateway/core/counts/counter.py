@@ -5,7 +5,8 @@ writes down what has changed (`control.autopilot.flusher`). Nothing here waits f
 
 Everything belongs to one run. The first thing of a newer run begins anew with nothing, and what is left of
 earlier runs is dropped: it may still end, but nothing is made of it any more. Of the entries of the run the
-last few are kept, because a request is booked to the entry in which it began, however late it ends.
+last few are kept, because a request is booked to the entry in which it began, however late it ends. Run 0 is
+what was before the first one: it tells what control is like, and has no entries.
 """
 
 from collections.abc import Iterable
@@ -43,7 +44,7 @@ class Counts:
         if book is None or not booking.telling:
             return
         book.ended(booking)
-        entry = self._entry(place.entry)
+        entry = self._entry(place.entry) if place.run else None
         if entry is not None:
             entry.ended(booking)
         failures = booking.failures
@@ -112,14 +113,14 @@ class Counts:
 
     def _books(self) -> dict[str, RunBook | StageBook]:
         entries = {f"{self.run}.{entry}": book for entry, book in self._entries.items()}
-        return {str(self.run): self._book, **entries} if self.run else {}
+        return {str(self.run): self._book, **entries}
 
     def _book_of(self, place: Place) -> RunBook | None:
         """Return where something of this run is booked; a newer run begins with nothing."""
         if place.run > self.run:
             self.run = place.run
             self._book, self._entries = RunBook(), {}
-        return self._book if place.run == self.run and place.run else None
+        return self._book if place.run == self.run else None
 
     def _entry(self, entry: int) -> StageBook | None:
         book = self._entries.get(entry)

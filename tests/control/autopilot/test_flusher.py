@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.control.autopilot.flusher import ENDED_S, CountsFlusher
+from gateway.control.autopilot.flusher import ENDED_S, IDLE_TICKS, CountsFlusher
 from gateway.core.booking import Booking
 from gateway.core.counts import Counts, merge_run, merge_stage
 from gateway.core.gates.window import merge
@@ -131,8 +131,21 @@ async def test_a_unit_that_fails_in_two_processes_or_before_and_after_a_restart_
 # --- what is not --------------------------------------------------------------------------------------------
 
 
-async def test_a_migration_that_is_not_watched_is_not_written() -> None:
+async def test_before_the_first_run_it_is_written_seldom_what_control_is_like() -> None:
     plane = ControlPlane()
+    process = Process(plane)
+    for _ in range(2 * IDLE_TICKS):
+        process.happens(ended(arm=Arm.control, run=0, enrolled=False))
+        await process.second()
+    assert process.store.calls == {"put_counts": 2, "put_tally": 2}
+    await process.flusher.close()
+    before = merge_run((await plane.store.tallies("m", "0")).values())
+    assert before.arms[Arm.control].requests == 2 * IDLE_TICKS
+    assert merge((await plane.store.counts("m")).values(), run=0)[60][Arm.control].requests == 2 * IDLE_TICKS
+
+
+async def test_what_nothing_describes_any_more_is_not_written() -> None:
+    plane = ControlPlane({})
     process = Process(plane)
     process.happens(ended(run=0))
     await process.second()
@@ -150,7 +163,16 @@ async def test_a_run_that_has_ended_is_written_for_a_little_longer(plane: Contro
     process.happens(ended())
     await process.second()
     assert (await candidate(plane)).requests == 1
-    assert process.store.calls["put_counts"] == 2
+
+
+async def test_after_a_run_its_traffic_is_told_and_the_run_stays_as_it_ended(plane: ControlPlane) -> None:
+    process = Process(plane)
+    await plane.act("rollback")
+    for _ in range(2 * IDLE_TICKS):
+        process.happens(ended())
+        await process.second()
+    assert (await candidate(plane)).requests == 0
+    assert merge((await plane.store.counts("m")).values(), run=1)[60][Arm.candidate].requests > 0
 
 
 # --- a store that is away -----------------------------------------------------------------------------------

@@ -132,12 +132,13 @@ def test_what_control_costs_here_is_known_for_its_run() -> None:
 # --- runs and entries ---------------------------------------------------------------------------------------
 
 
-def test_before_the_first_run_nothing_is_written() -> None:
+def test_before_the_first_run_it_is_counted_what_control_is_like() -> None:
     counts = Counts()
-    counts.ended(ended(Outcome.timeout, run=0), NOW)
-    counts.complained(place(run=0), "req_1", NOW)
-    assert counts.docs() == {}
-    assert counts.due(NOW + 1) == []
+    counts.ended(ended(Outcome.timeout, arm=Arm.control, enrolled=False, run=0), NOW)
+    docs = counts.docs()
+    assert list(docs) == ["0"], "and there are no entries"
+    assert merge_run(docs.values()).arms[Arm.control].outcomes == {"timeout": 1}
+    assert counts.due(NOW + 1) == [], "nobody is enrolled"
 
 
 def test_a_new_run_begins_with_nothing_and_what_is_left_of_the_old_one_is_dropped() -> None:
