@@ -198,7 +198,7 @@ def soaking(plane: ControlPlane, *gates: GateResult, evidence: Evidence | None =
 
 async def test_a_drift_is_told_once_and_again_only_when_it_had_ended(plane: ControlPlane) -> None:
     await plane.serving(Phase.soaking)
-    after = After(plane.store, plane.desk, retires_on={}.get, clock=plane.clock)
+    after = After(plane.store, plane.desk, retires_on=lambda _: None, clock=plane.clock)
     marks: list[bool] = []
     evidence = Evidence(run=1)
     unsure = replace(DRIFTED, verdict=Verdict.inconclusive)
@@ -257,14 +257,14 @@ async def test_a_model_that_is_gone_already_is_said_to_be(plane: ControlPlane) -
 
 async def test_what_cannot_be_measured_is_not_written_about(plane: ControlPlane) -> None:
     await plane.serving(Phase.soaking)
-    after = After(plane.store, plane.desk, retires_on={SPEC.control: today(plane)}.get, clock=plane.clock)
+    after = After(plane.store, plane.desk, retires_on=lambda _: today(plane), clock=plane.clock)
     picture = Picture(SPEC, plane.state, plane.clock.now(), unmeasured="another version")
     assert await after.tend(plane.state, Judged(picture, Judgement((DRIFTED,))), epoch=1) is None
     assert (told(plane, "drift"), told(plane, "retirement")) == ([], [])
 
 
 async def test_a_draft_and_what_was_not_judged_need_nothing(plane: ControlPlane) -> None:
-    after = After(plane.store, plane.desk, retires_on={}.get, clock=plane.clock)
+    after = After(plane.store, plane.desk, retires_on=lambda _: None, clock=plane.clock)
     assert await after.tend(MigrationState("m"), None, epoch=1) is None
     await plane.serving()
     assert await after.tend(plane.state, None, epoch=1) is None
