@@ -31,7 +31,8 @@ from gateway.core.booking import INCOMPLETE
 from gateway.core.spec import MigrationSpec, Stage
 from gateway.core.stats.eprocess import Pair, log_e, update, update_fixed
 from gateway.core.stats.histogram import count, quantile, share_above
-from gateway.core.tally import ArmTotals, Exposure, RunTally
+from gateway.core.stats.sequence import Mean, mean_of
+from gateway.core.tally import ArmTotals, Exposure, RunTally, StageTally
 from gateway.core.types import ERRORS, Arm, MigrationState, Outcome, Phase
 
 REGRESSION = "max_regression"
@@ -94,6 +95,8 @@ class Evidence:
     """Candidate requests seen by the last tick."""
     tests: dict[str, SequentialTest] = field(default_factory=dict)
     """Failure or `check:<name>` → its test; `min:<check>` and `drift:<failure>` against a fixed rate."""
+    means: dict[str, Mean] = field(default_factory=dict)
+    """`gates.verdict.MEANS` → the candidate's, of the newest entry before soaking that had enough of it."""
     control: Baseline | None = None
     """Control before and while the candidate climbed; refreshed as long as it is compared."""
     promoted: Baseline | None = None
@@ -116,6 +119,8 @@ class Counted(Protocol):
     @property
     def run(self) -> RunTally: ...
     @property
+    def stage(self) -> StageTally: ...
+    @property
     def compared(self) -> bool: ...
     @property
     def current_stage(self) -> Stage: ...
@@ -137,7 +142,15 @@ def absorb(evidence: Evidence, seen: Counted, elapsed_s: float) -> Evidence:
         quiet_s=0.0 if requests > evidence.requests else evidence.quiet_s + elapsed_s,
         requests=requests,
         tests=_fed(evidence, seen),
+        means=evidence.means if state.phase is Phase.soaking else evidence.means | candidate_means(seen),
     )
+
+
+def candidate_means(seen: Counted) -> dict[str, Mean]:
+    """Return the candidate's means in the present entry, those of which there is enough."""
+    buckets = seen.stage.arms[Arm.candidate].means
+    found = {name: mean_of(each.n, each.total) for name, each in buckets.items()}
+    return {name: mean for name, mean in found.items() if mean is not None}
 
 
 def comparisons(spec: MigrationSpec) -> tuple[str, ...]:

@@ -1,16 +1,22 @@
 """Whether the candidate is still what it was when it was promoted; judged while soaking, alone.
 
 Each failure, and the share of answers slower than its p95 was then, is an e-process against the rate of the
-baseline times the margin that control was given. It only raises an alarm: by then nobody is left to compare
-with, most callers depend on the candidate, and its tests count requests, which a busy caller can move.
+baseline (`evidence.drift_limit`). Means - time to the first token, cost, tokens - are bounded against those
+of the newest stage that had enough of them. The margins are those that were given against control; α is
+shared by all.
+
+It only raises an alarm: by then hardly anybody is left to compare with, most callers depend on the candidate,
+and the tests of failures count requests, which a busy caller can move.
 """
 
 from collections.abc import Iterator
-from math import log
+from math import exp, log
 
-from gateway.core.evidence import DRIFT, drift_limit
+from gateway.core.evidence import DRIFT, SLOW, candidate_means, drift_limit
+from gateway.core.gates.comparisons import PLANNED
 from gateway.core.gates.picture import Picture
 from gateway.core.gates.verdict import GateResult, Verdict
+from gateway.core.stats.sequence import difference
 from gateway.core.types import Phase
 
 
@@ -18,23 +24,39 @@ def judge_drift(picture: Picture) -> Iterator[GateResult]:
     """Yield `drift` while soaking."""
     if picture.state.phase is not Phase.soaking:
         return
-    baseline = picture.evidence.promoted
-    tests = {
-        name.removeprefix(DRIFT): test
-        for name, test in picture.evidence.tests.items()
-        if name.startswith(DRIFT)
-    }
-    if baseline is None or not tests:
+    tests = [name for name in picture.evidence.tests if name.startswith(DRIFT)]
+    means = candidate_means(picture)
+    compared = [name for name in picture.spec.gates.hold if name in picture.evidence.means and name != SLOW]
+    if picture.evidence.promoted is None or not tests:
         reason = "too little data: no baseline has been frozen at the promotion yet"
         yield GateResult("drift", Verdict.inconclusive, reason)
         return
-    limit = log(len(tests) / picture.spec.gates.alpha)
-    name, test = max(tests.items(), key=lambda one: (one[1].peak, one[0]))
-    tolerated = drift_limit(picture.spec, baseline, name)
-    evidence = {"log_e": test.peak, "stop_at": limit, "tolerated": tolerated}
-    if test.peak >= limit:
-        reason = f"{name} is beyond chance above {tolerated:.2%} of requests, which it was to stay within"
-        yield GateResult("drift", Verdict.failed, reason, evidence)
-        return
-    reason = f"nothing has left what it was at the promotion; nearest is {name}"
-    yield GateResult("drift", Verdict.passed, reason, evidence)
+    alpha = picture.spec.gates.alpha / (len(tests) + len(compared))
+    found = [
+        *_failures(picture, tests, log(1 / alpha)),
+        *_means(picture, [name for name in compared if name in means], alpha),
+    ]
+    peak = max(picture.evidence.tests[name].peak for name in tests)
+    evidence = {"log_e": peak, "stop_at": log(1 / alpha), "compared": len(tests) + len(compared)}
+    if found:
+        yield GateResult("drift", Verdict.failed, "; ".join(found), evidence)
+    else:
+        yield GateResult("drift", Verdict.passed, "nothing has left what it was at the promotion", evidence)
+
+
+def _failures(picture: Picture, tests: list[str], limit: float) -> Iterator[str]:
+    baseline = picture.evidence.promoted
+    for test in tests:
+        if baseline is not None and picture.evidence.tests[test].peak >= limit:
+            name = test.removeprefix(DRIFT)
+            yield f"{name} is beyond chance above {drift_limit(picture.spec, baseline, name):.2%} of requests"
+
+
+def _means(picture: Picture, names: list[str], alpha: float) -> Iterator[str]:
+    means = candidate_means(picture)
+    for name in names:
+        margin = picture.spec.gates.hold[name]
+        bounds = difference(picture.evidence.means[name], means[name], alpha=alpha, planned=PLANNED)
+        if bounds.lower > log(margin):
+            times = f"{exp(min(bounds.estimate, 50.0)):.2f} times"
+            yield f"{name} is {times} what it was at the promotion, beyond chance above {margin:g}"

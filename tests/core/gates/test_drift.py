@@ -1,6 +1,9 @@
 """What leaves its own baseline after the promotion raises an alarm, and nothing else."""
 
 from dataclasses import replace
+from math import log
+
+import pytest
 
 from gateway.core.evidence import Baseline, Evidence, absorb
 from gateway.core.gates.drift import judge_drift
@@ -8,9 +11,9 @@ from gateway.core.gates.judge import judge
 from gateway.core.gates.picture import Picture
 from gateway.core.gates.verdict import Verdict
 from gateway.core.stats.histogram import bin_of
-from gateway.core.tally import ArmTotals
+from gateway.core.tally import ArmTotals, StageTally
 from gateway.core.types import Arm
-from tests.support.pictures import gate, run_tally, seen, soaking, totals
+from tests.support.pictures import buckets, gate, run_tally, seen, soaking, stage_tally, totals
 
 PROMOTED = Baseline(0.0, Arm.candidate, 1000, {"error": 0.01, "refusal": 0.01}, duration_p95_s=2.5)
 
@@ -52,3 +55,21 @@ def test_answers_that_became_slow_are_drift() -> None:
     result = gate(judge_drift(after(slow)), "drift")
     assert result.verdict is Verdict.failed
     assert result.reason.startswith("slow_share")
+
+
+@pytest.mark.parametrize(("times", "verdict"), [(1.0, Verdict.passed), (2.0, Verdict.failed)])
+def test_answers_that_became_dear_are_drift(times: float, verdict: Verdict) -> None:
+    climbed = absorb(Evidence(), seen(), 1.0)
+    known = absorb(replace(climbed, promoted=PROMOTED), soaking(), 1.0)
+    dear = stage_tally({"cost": buckets(7.0 + log(times))})
+    result = gate(judge_drift(soaking(evidence=known, stage_tally=dear)), "drift")
+    assert result.verdict is verdict
+    assert result.reason.startswith("cost is 2.00 times what it was") is (verdict is Verdict.failed)
+
+
+def test_means_are_those_of_the_newest_stage_that_had_enough() -> None:
+    climbed = absorb(Evidence(), seen(), 1.0)
+    last = absorb(climbed, seen(entry=2, stage_tally=StageTally()), 1.0)
+    assert last.means == climbed.means
+    assert set(last.means) == {"ttft", "slow_share", "cost", "output_tokens"}
+    assert absorb(last, soaking(stage_tally=stage_tally({"cost": buckets(9.0)})), 1.0).means == climbed.means
