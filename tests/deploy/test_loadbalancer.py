@@ -165,13 +165,19 @@ async def test_who_hangs_up_while_the_model_thinks_is_gone_for_the_gateway_too(f
     "path",
     [
         b"/", b"/admin", b"/admin/migrations", b"//admin/migrations", b"/%61dmin/migrations", b"/metrics",
-        b"/readyz", b"/simulator/faults", b"/v1", b"/V1/messages",
+        b"/readyz", b"/simulator/faults", b"/v1", b"/V1/messages", b"/gateway",
+        b"/gateway/feedback/", b"/gateway/feedback/../../admin",
     ],
 )  # fmt: skip
 async def test_nothing_but_the_api_is_to_be_had(fleet: Balanced, path: bytes) -> None:
     status, text = await fleet.text(path)
     assert (status, "only /v1/ is served here" in text) == (404, True)
     assert fleet.one.asked + fleet.two.asked == []
+
+
+async def test_applications_reach_the_door_for_feedback(fleet: Balanced) -> None:
+    await fleet.text(b"/gateway/feedback")
+    assert len(fleet.one.asked + fleet.two.asked) == 1
 
 
 async def test_applications_do_not_reach_what_is_for_the_inside(fleet: Balanced) -> None:
