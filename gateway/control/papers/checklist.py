@@ -249,7 +249,19 @@ def _stage_state(facts: Facts, seen: list[Visit], past: bool) -> tuple[State, st
         met = f"{number(units[0])} units on the candidate and {number(units[1])} on control so far"
         return "open", f"since {iso(last.since)}: {lasted}; {met}"
     done: State = "done" if last.ended_by in ("advance", "automatic-advance") else "open"
-    return done, f"entered at {iso(last.since)}, {lasted}, ended by {last.ended_by}"
+    return done, f"entered at {iso(last.since)}, {lasted}{_units_at(facts, last)}, ended by {last.ended_by}"
+
+
+def _units_at(facts: Facts, visit: Visit) -> str:
+    """Return how many units there were when a stage was left, as its gate saw them."""
+    for event in facts.events:
+        if event.at == visit.until and event.verb == visit.ended_by:
+            gates = {gate.get("name"): gate.get("evidence", {}) for gate in event.evidence.get("gates", ())}
+            units = gates.get("min_units", {})
+            if "candidate" in units and "control" in units:
+                seen = number(units["candidate"]), number(units["control"])
+                return f", {seen[0]} units on the candidate and {seen[1]} on control"
+    return ""
 
 
 def _approval(index: int, name: str, events: Iterable[Event]) -> Item:

@@ -144,6 +144,15 @@ def test_stages_are_proved_as_they_were_run() -> None:
     assert state(facts, "stage:early") == "open"
 
 
+def test_units_are_told_as_the_gate_saw_them_when_the_stage_was_left() -> None:
+    gates = [{"name": "min_units", "verdict": "pass", "evidence": {"candidate": 213, "control": 208}}]
+    story = climbing("canary").wait(2 * DAY)
+    story.do("automatic-advance", by="controller", evidence={"gates": gates})
+    assert "ran 2 d, 213 units on the candidate and 208 on control, ended" in (
+        item(story.facts(), "stage:canary").evidence
+    )
+
+
 def test_a_stage_that_was_left_backwards_is_not_done() -> None:
     assert state(rolled_back("canary").facts(), "stage:canary") == "open"
     assert "ended by automatic-rollback" in item(rolled_back("canary").facts(), "stage:canary").evidence
