@@ -50,9 +50,11 @@ class _Block:
 class Copier:
     """Collects one answer, whole or piece by piece, and never raises."""
 
-    __slots__ = ("_blocks", "_lost", "_scanner", "_size", "_stop_reason")
+    __slots__ = ("_blocks", "_lost", "_scanner", "_size", "_stop_reason", "_tools")
 
-    def __init__(self) -> None:
+    def __init__(self, tools: bytes = b"") -> None:
+        """`tools` are those of the request, as `offered` returns them."""
+        self._tools = tools
         self._blocks: dict[object, _Block] = {}
         self._scanner = SseScanner()
         self._stop_reason: str | None = None
@@ -98,7 +100,7 @@ class Copier:
             task=call.task,
             text=prefill.text + said if prefill is not None else said,
             tool_calls=tuple([ToolCall(b.name, b.said.encode()) for b in blocks if b.name is not None]),
-            tools=offered(call.envelope),
+            tools=self._tools,
             stop_reason=self._stop_reason,
         )
 
@@ -145,8 +147,8 @@ def copier_for(call: Call, resolved: Resolved | None, plane: Plane) -> Copier | 
         return None
     if resolved.assignment.reason is Reason.forced:
         return None
-    has_tools = bool(offered(call.envelope))
-    return Copier() if plane.tap.wants(resolved.governed.name, call.task, has_tools=has_tools) else None
+    tools, name = offered(call.envelope), resolved.governed.name
+    return Copier(tools) if plane.tap.wants(name, call.task, has_tools=bool(tools)) else None
 
 
 def offered(envelope: Envelope) -> bytes:
@@ -155,8 +157,13 @@ def offered(envelope: Envelope) -> bytes:
     if raw is None or not present(raw):
         return b""
     tools = bytes(raw)
-    changes = b'"tool_addition"' in envelope.body or b'"tool_removal"' in envelope.body
-    return tools if b'"input_schema"' in tools and not changes else b""
+    return tools if b'"input_schema"' in tools and not _changes_tools(envelope) else b""
+
+
+def _changes_tools(envelope: Envelope) -> bool:
+    """Tell whether tools come and go on the way; turns of role `system` may say so."""
+    says = "system" in envelope.roles
+    return says and any(word in envelope.body for word in (b'"tool_addition"', b'"tool_removal"'))
 
 
 def _tells(name: str, data: bytes) -> bool:

@@ -150,7 +150,7 @@ async def test_what_was_put_back_is_what_is_copied() -> None:
 async def test_a_conversation_that_changes_its_tools_is_copied_without_them() -> None:
     ear = Ear()
     changing = {"type": "tool_addition", "tool": {"definition": {"name": "more", "input_schema": {}}}}
-    turns = [{"role": "user", "content": [{"type": "text", "text": "hi"}, changing]}]
+    turns = [{"role": "user", "content": "hi"}, {"role": "system", "content": [changing]}]
     async with in_front_of(replying(answer(message())), tap=ear) as process:
         assert (await one(process, ear, body(messages=turns, tools=TOOLS))).tools == b""
 

@@ -11,7 +11,7 @@ from jsonschema_rs import RegexOptions, ValidationError, Validator, validator_fo
 
 from gateway.core.types import parse_json
 
-MAX_TOOLS_BYTES = 1024 * 1024
+MAX_TOOLS_BYTES = 256 * 1024
 """Of a request's tools; calls of larger ones are not judged."""
 MAX_DEPTH = 200
 """Of a value: a schema that refers to itself follows it down, and stacks end."""
@@ -94,7 +94,7 @@ def _lenient(entry: dict[str, Any]) -> Schema | None:
         return None
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=32)
 def read_tools(raw: bytes) -> Tools | None:
     """Return the tools of a request; None where there are none, or more than is looked at.
 
