@@ -63,7 +63,10 @@ def share_above(histogram: Histogram, value: float) -> float | None:
 
 def from_pairs(pairs: Iterable[tuple[int, int]]) -> dict[int, int]:
     """Return the histogram that `to_pairs` wrote."""
-    return add(*({index: count} for index, count in pairs))
+    histogram: dict[int, int] = {}
+    for index, count in pairs:
+        histogram[index] = histogram.get(index, 0) + count
+    return histogram
 
 
 def to_pairs(histogram: Histogram) -> list[tuple[int, int]]:
