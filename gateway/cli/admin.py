@@ -49,7 +49,7 @@ _BY_STATUS: Mapping[int, type[GatewayError]] = {
 }
 
 
-_ANSWERS = frozenset({"data", "phase", "arm", "allow_users", "replicas"})
+_ANSWERS = frozenset({"data", "phase", "arm", "allow_users", "replicas", "markdown"})
 """Each answer of the admin API has one of these keys."""
 
 
@@ -85,7 +85,7 @@ class Admin:
     def __exit__(self, *_: object) -> None:
         self._client.close()
 
-    def get(self, path: str, **params: str | int) -> Any:
+    def get(self, path: str, **params: str | float) -> Any:
         """Return the answer's JSON; raises a GatewayError whose message is written for the person at the
         terminal."""
         return self._send("GET", path, params=params)
@@ -112,7 +112,7 @@ class Admin:
         method: str,
         path: str,
         *,
-        params: Mapping[str, str | int] | None = None,
+        params: Mapping[str, str | float] | None = None,
         body: Mapping[str, Any] | None = None,
         if_match: str | None = None,
     ) -> Any:

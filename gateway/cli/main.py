@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from gateway import __version__
-from gateway.cli import demo, documents, explain, migration, serve, steer, view
+from gateway.cli import demo, documents, explain, migration, rollout, serve, steer, view
 from gateway.errors import GatewayError
 
 
@@ -84,6 +84,7 @@ app.command("check")(documents.check)
 app.command("explain-request")(explain.explain_request)
 app.command("system-hash")(documents.system_hash)
 app.add_typer(documents.models, name="models")
+rollout.add_to(migration.app)
 steer.add_to(migration.app)
 app.add_typer(migration.app, name="migration")
 

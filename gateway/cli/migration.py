@@ -1,6 +1,7 @@
 """`gateway migration`: where a migration on a running gateway stands, and what happened to it.
 
-The verbs that change something are in `steer`. `status --wait` is for scripts: its exit code is the answer.
+The verbs that change something are in `steer`, the live view and the papers in `rollout`. `status --wait` is
+for scripts: its exit code is the answer.
 """
 
 import re
@@ -56,7 +57,8 @@ def status(
     """Where it stands; the first line says it all.
 
     With --wait the exit code is: 0 completed or soaking, 1 rolled back, 2 not within --timeout, 3 paused, be
-    it for inconclusive numbers, for an approval or by somebody. Without --wait it is 0.
+    it for inconclusive numbers, an approval, a freeze, missing traffic or by somebody; most of these may end
+    by themselves, so wait again if that is all right. Without --wait it is 0.
     """
     with connect(url) as admin:
         path = admin.resolve(name)

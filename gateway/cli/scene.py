@@ -115,9 +115,11 @@ def ramp(scene: Scene, width: int) -> RenderableType:
     present = -1 if phase == "draft" else status["stage"]["index"]
     here = ("✗", "bold red") if phase == "rolled_back" else ("▶", "bold")
     labels = Text()
-    for index, (name, percent) in enumerate(scene.plan.stages):
+    if phase in ("soaking", "completed"):
+        present = len(scene.plan.stages)
+    for index, stage in enumerate(scene.plan.stages):
         mark, style = here if index == present else ("✓", "green") if index < present else ("·", "dim")
-        labels.append(f"{mark} {name} {view.percent(percent)}  ", style=style)
+        labels.append(f"{mark} {stage.name} {view.percent(stage.percent)}  ", style=style)
     heavy = round(width * float(status.get("weight_percent", 0)) / 100)
     line = Text.assemble(
         ("━" * heavy, ARM_STYLE[Arm.candidate]), ("╌" * (width - heavy), ARM_STYLE[Arm.control])
@@ -163,15 +165,8 @@ def _footer_rows(scene: Scene) -> Iterator[tuple[str, str]]:
     yield "rewritten        ", rules or "-"
     kept = " · ".join(f"{name} {count:,}" for name, count in total.unservable.most_common(3))
     yield "left on control", f"{kept} (the candidate rejects what it asks)" if kept else "-"
-    yield "breakers", scene.note or _breakers(scene) or "-"
+    yield "autopilot", scene.note or scene.status.get("summary") or "-"
     yield "callers", f"{scene.users:,} users, {total.requests:,} requests, {total.failed:,} failed"
-
-
-def _breakers(scene: Scene) -> str:
-    """Return the verdict that says most: one that failed, else the one that was judged last."""
-    gates = scene.status.get("gates") or []
-    told = [f"{gate['name']}: {gate['reason']}" for gate in gates if gate["verdict"] == "fail"]
-    return (told or [f"{gate['name']}: {gate['reason']}" for gate in gates] or [""])[-1]
 
 
 def _bar(part: float | None) -> Text:

@@ -9,8 +9,9 @@ steer it with.
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from math import floor, log10
 from typing import IO, Any, TypeVar
 
 from rich.console import Console, Group, RenderableType
@@ -19,6 +20,7 @@ from rich.text import Text
 
 from gateway.compat.catalog import Model
 from gateway.compat.drift import Drift
+from gateway.core.gates.words import spoken
 
 Status = Mapping[str, Any]
 T = TypeVar("T")
@@ -34,6 +36,8 @@ PHASE_STYLE = {
     "completed": "bold green",
     "rolled_back": "bold red",
 }
+PHASES_JUDGED = frozenset({"running", "paused", "soaking"})
+"""In which gates are judged, so that there is more to say than where it stands."""
 PIPE_WIDTH = 200
 """Columns where there is no terminal to ask: no row is folded for the program that reads it."""
 
@@ -124,6 +128,8 @@ def status_report(status: Status) -> RenderableType:
         f"version {status['version']}", *([f", entered {moment(at)}"] if (at := _entered(status)) else []),
     )  # fmt: skip
     parts: list[RenderableType] = [head, models]
+    if named := list(_autopilot(status)):
+        parts.append(facts(named))
     if status.get("config_drift"):
         parts.append(
             Text(
@@ -145,7 +151,7 @@ def status_report(status: Status) -> RenderableType:
 
 def migrations_table(statuses: Iterable[Status]) -> Table:
     """Return one row per migration."""
-    table = _table("migration", "phase", "stage", "weight>", "control", "candidate", "enrolled>")
+    table = rows("migration", "phase", "stage", "weight>", "control", "candidate", "enrolled>")
     for status in map(clean, statuses):
         phase = status["phase"] + (f" ({status['reason']})" if status.get("reason") else "")
         table.add_row(
@@ -162,7 +168,7 @@ def migrations_table(statuses: Iterable[Status]) -> Table:
 
 def events_table(events: Iterable[Mapping[str, Any]]) -> Table:
     """Return the audit log, oldest first."""
-    table = _table("#>", "when (UTC)", "who", "what", "from", "to", "why")
+    table = rows("#>", "when (UTC)", "who", "what", "from", "to", "why")
     for event in map(clean, events):
         table.add_row(
             str(event["seq"]),
@@ -178,7 +184,7 @@ def events_table(events: Iterable[Mapping[str, Any]]) -> Table:
 
 def models_table(models: Iterable[Model]) -> Table:
     """Return the catalogue, one row per model; prices are USD per million tokens."""
-    table = _table("id", "line", "tier", "lifecycle", "retires", "in>", "out>", "context>")
+    table = rows("id", "line", "tier", "lifecycle", "retires", "in>", "out>", "context>")
     for model in models:
         prices = (f"{model.prices.input:g}", f"{model.prices.output:g}") if model.prices else ("?", "?")
         lifecycle = model.lifecycle
@@ -193,20 +199,30 @@ def models_table(models: Iterable[Model]) -> Table:
 
 def drifts_table(drifts: Iterable[Drift]) -> Table:
     """Return what the catalogue and the vendor's list say differently, one row each."""
-    table = _table("model", "what", "catalogue", "listed")
+    table = rows("model", "what", "catalogue", "listed")
     for drift in drifts:
         table.add_row(*(clean(text) for text in (drift.model, drift.field, drift.catalogue, drift.live)))
     return table
 
 
-def facts(rows: Iterable[tuple[str, str]]) -> Table:
+def facts(named: Iterable[tuple[str, str]]) -> Table:
     """Return two columns: what, and how it is."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in rows:
+    for name, value in named:
         table.add_row(clean(name), clean(value))
     return table
+
+
+def money(microusd: float) -> str:
+    """1 230 000 → `$1.23`; three digits where there are no dollars, none behind the point of thousands."""
+    dollars = microusd / 1e6
+    if abs(dollars) >= 1000 or dollars == 0:
+        return f"${dollars:,.0f}"
+    if abs(dollars) >= 1:
+        return f"${dollars:.2f}"
+    return "$" + f"{dollars:.{2 - floor(log10(abs(dollars)))}f}".rstrip("0")
 
 
 def tokens(count: int) -> str:
@@ -224,6 +240,23 @@ def _entered(status: Status) -> float | None:
     return float(at) if at else None
 
 
+def _autopilot(status: Status) -> Iterator[tuple[str, str]]:
+    """Yield what automation says and waits for, and what the run has cost."""
+    if (summary := status.get("summary")) and status["phase"] in PHASES_JUDGED:
+        yield "where it stands", summary
+    if (watched_s := status.get("watched_s")) is not None and status["phase"] != "soaking":
+        yield "watched", spoken(watched_s)
+    approval = status.get("approval") or {}
+    if approval.get("by"):
+        yield "approval", f"by {approval['by']} at {moment(approval['at'])}"
+    elif since := approval.get("waiting_since"):
+        yield "approval", f"is all that is missing, since {moment(since)}: `gateway migration approve`"
+    elif approval.get("needed"):
+        yield "approval", "will be needed to leave this stage"
+    if cost := status.get("cost_microusd"):
+        yield "cost so far", ", ".join(f"{money(cost[arm])} {arm}" for arm in ("control", "candidate"))
+
+
 def _decision(status: Status) -> Text | None:
     decision = status.get("decision")
     if not decision or decision == "none":
@@ -235,7 +268,7 @@ def _decision(status: Status) -> Text | None:
 
 
 def _metrics(metrics: Sequence[Mapping[str, Any]]) -> Table:
-    table = _table("metric", "control>", "candidate>", "ratio>", "n control>", "n candidate>", "verdict")
+    table = rows("metric", "control>", "candidate>", "ratio>", "n control>", "n candidate>", "verdict")
     for metric in metrics:
         verdict = str(metric.get("verdict") or "")
         table.add_row(
@@ -248,7 +281,7 @@ def _metrics(metrics: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _gates(gates: Sequence[Mapping[str, Any]]) -> Table:
-    table = _table("gate", "verdict", "why")
+    table = rows("gate", "verdict", "why")
     for gate in gates:
         verdict = str(gate.get("verdict") or "")
         table.add_row(
@@ -267,7 +300,7 @@ def _state(summary: Mapping[str, Any]) -> str:
     return f"{summary.get('phase', '')} {percent(summary.get('weight_percent', 0))}".strip()
 
 
-def _table(*columns: str) -> Table:
+def rows(*columns: str) -> Table:
     """Return an empty table; a column whose name ends in `>` is aligned to the right."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
     for column in columns:
