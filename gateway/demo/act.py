@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from gateway.core.spec import MigrationSpec
 from gateway.core.types import Arm, Reason
 from gateway.demo.tally import Seen, Tally
-from gateway.demo.world import Plan
 from gateway.tasks import Clock
 
 REDRAW_S = 0.125
@@ -28,7 +28,7 @@ class Scene:
 
     number: int
     title: str
-    plan: Plan
+    plan: MigrationSpec
     users: int
     status: Mapping[str, Any] = field(default_factory=dict)
     stage: Tally = field(default_factory=Tally)
@@ -110,8 +110,12 @@ class Act:
         self._screen.show(self.scene)
 
     async def enter(self, verb: str, stage: str) -> None:
-        """Carry out `verb`, wait until every replica obeys, and book what is sent from now on to `stage`."""
+        """Carry out `verb` and arrive at `stage`."""
         await self._operator.act(self.scene.plan.name, verb, REASON)
+        await self.arrive(stage)
+
+    async def arrive(self, stage: str) -> None:
+        """Wait until every replica obeys, and book what is sent from now on to `stage`."""
         await self.until(self._agreed, AGREE_S)
         self.reached.append(float(self.scene.status["weight_percent"]))
         self.mark(stage)

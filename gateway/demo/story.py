@@ -1,9 +1,12 @@
 """The two acts of the demo, and what must have happened in them.
 
-Act 1: a good candidate climbs to 100 %, stage by stage, as an operator would advance it. Act 2: a candidate
-that is overloaded half of the time is started in the same way and then left alone; only the gateway's own
-breaker stops it. A claim of the closing summary is a `Check` on what the callers and the audit log saw; one
-that does not hold fails the demo.
+Both candidates are started and then left alone. Act 1: a good one climbs to 100 %, stage by stage, because
+its gates stay green. Act 2: one that is overloaded half of the time is rolled back because they do not. A
+claim of the closing summary is a `Check` on what the callers and the audit log saw; one that does not hold
+fails the demo.
+
+The stages are those of a real migration with the days taken out: holds are seconds, and units as many as so
+few callers can be.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,44 +15,52 @@ from pathlib import Path
 from typing import Any
 
 from gateway.compat.catalog import Catalogue
+from gateway.core.spec import BreakerRule, Gates, MigrationSpec, Stage
 from gateway.demo.act import Act, Scene, Screen
 from gateway.demo.apps import load_templates
 from gateway.demo.callers import Callers
 from gateway.demo.tally import Tally
-from gateway.demo.world import WHO, Plan, World
+from gateway.demo.world import WHO, World
 from gateway.tasks import Clock
 
 USERS = 600
 SPEED = 10.0
 """How much faster than a model the simulator answers."""
 
-STAGE_S = 5.0
-"""A stage lasts at least this long,"""
-STAGE_CONVERSATIONS = 80
-"""until so many conversations have begun in it,"""
-STAGE_CANDIDATE_REQUESTS = 8
-"""and, above 0 %, until the candidate has had so many requests,"""
-STAGE_LIMIT_S = 12.0
-"""but never longer."""
-BREAKER_LIMIT_S = 20.0
+CLIMB_LIMIT_S = 45.0
+"""How long a good candidate may take to the top on a busy machine."""
+TOP_S = 3.0
+"""How long the callers go on at the top."""
+FALL_LIMIT_S = 20.0
 AFTERWARDS = "afterwards"
 AFTERWARDS_S = 3.0
 """How long the callers go on after the rollback, to see where they are served."""
 
-GOOD = Plan(
+GOOD = MigrationSpec(
     name="opus-4-5-to-5-5",
     control="claude-opus-4-5-20251101",
-    requested="claude-opus-4-5",
     candidate="claude-opus-5-5",
-    stages=(("internal", 0), ("canary", 5), ("early", 25), ("half", 50), ("full", 100)),
+    models=("claude-opus-4-5", "claude-opus-4-5-20251101"),
+    stages=(
+        Stage("internal", 0, hold_s=2),
+        Stage("canary", 5, hold_s=3, min_units=8),
+        Stage("early", 25, hold_s=3, min_units=30),
+        Stage("half", 50, hold_s=3, min_units=60),
+        Stage("full", 100),
+    ),
 )
-BAD = Plan(
+"""The first of `models` is what its applications ask for."""
+BAD = MigrationSpec(
     name="haiku-4-5-to-5-5",
     control="claude-haiku-4-5-20251001",
-    requested="claude-haiku-4-5",
     candidate="claude-haiku-5-5",
-    stages=(("canary", 20), ("half", 50), ("full", 100)),
-    breaker={"fallback_rate": {"max": 0.10, "window": "30s", "min_requests": 20, "min_units": 5}},
+    models=("claude-haiku-4-5", "claude-haiku-4-5-20251001"),
+    stages=(
+        Stage("canary", 20, hold_s=15, min_units=40),
+        Stage("half", 50, hold_s=15, min_units=60),
+        Stage("full", 100),
+    ),
+    gates=Gates(breaker={**Gates().breaker, "fallback_rate": BreakerRule(0.10, 30, 20, 5)}),
 )
 FAULT = f"model={BAD.candidate},kind=overloaded,rate=0.5"
 
@@ -70,41 +81,47 @@ async def play(screen: Screen, clock: Clock, catalogue: Catalogue, files: Path) 
     templates = load_templates(files / "demo")
     screen.say(f"a simulated Messages API ({SPEED:g} × real speed), with the gateway in front of it")
 
-    def callers(plan: Plan) -> Callers:
-        return Callers(world.url, templates, catalogue, clock, model=plan.requested, users=USERS)
+    def callers(plan: MigrationSpec) -> Callers:
+        return Callers(world.url, templates, catalogue, clock, model=plan.models[0], users=USERS)
 
     async with World((GOOD, BAD), files / "models.yaml", clock, faults=[FAULT], speed=SPEED) as world:
         first = Act(Scene(1, "a good candidate climbs", GOOD, USERS), world, screen, clock)
         await first.run(callers(GOOD), lambda: climb(first, screen))
         second = Act(Scene(2, "a bad candidate falls", BAD, USERS), world, screen, clock)
         await second.run(callers(BAD), lambda: fall(second, screen))
-        return [*climbed(first), *fell(second, await second.events())]
+        return [*climbed(first, await first.events()), *fell(second, await second.events())]
 
 
-async def climb(act: Act, screen: Screen) -> None:
-    """Advance from stage to stage, as an operator would who has seen enough of each."""
-    plan = act.scene.plan
-    for index, (name, percent) in enumerate(plan.stages):
-        await act.enter("advance" if index else "start", name)
-        tally, until_s = act.stages[name], act.elapsed_s() + STAGE_S
+async def climb(act: Act, screen: Screen, *, limit_s: float = CLIMB_LIMIT_S, top_s: float = TOP_S) -> None:
+    """Start the migration and watch it climb, as far as it does."""
+    stages, top = act.scene.plan.stages, len(act.scene.plan.stages) - 1
+    until_s = act.elapsed_s() + limit_s
+    await act.enter("start", stages[0].name)
+    screen.say(f"{act.scene.plan.candidate} is started, and nobody touches it from now on")
+    index = 0
 
-        def seen_enough(tally: Tally = tally, percent: float = percent, until_s: float = until_s) -> bool:
-            return (
-                act.elapsed_s() >= until_s
-                and tally.begun >= STAGE_CONVERSATIONS
-                and (percent == 0 or tally.candidate.requests >= STAGE_CANDIDATE_REQUESTS)
-            )
+    def moved() -> bool:
+        return _present(act) > index
 
-        await act.until(seen_enough, STAGE_LIMIT_S)
-        screen.say(stage_line(name, percent, tally))
+    while index < top and await act.until(moved, until_s - act.elapsed_s()):
+        screen.say(stage_line(stages[index], act.stages[stages[index].name]))
+        index = _present(act)
+        await act.arrive(stages[index].name)
+    if index < top:
+        screen.say(f"it stays at {stages[index].name}: {act.scene.status['summary']}")
+        return
+    await act.until(lambda: act.scene.status["phase"] == "soaking", until_s - act.elapsed_s())
+    seen_s = act.elapsed_s() + top_s
+    await act.until(lambda: act.elapsed_s() >= seen_s, 2 * top_s)
+    screen.say(stage_line(stages[top], act.stages[stages[top].name]))
 
 
 async def fall(act: Act, screen: Screen) -> None:
     """Start the migration and do nothing more."""
     plan = act.scene.plan
-    await act.enter("start", plan.stages[0][0])
+    await act.enter("start", plan.stages[0].name)
     screen.say(f"{plan.candidate} is overloaded half of the time, and nobody is looking")
-    fallen = await act.until(lambda: act.scene.status["phase"] == "rolled_back", BREAKER_LIMIT_S)
+    fallen = await act.until(lambda: act.scene.status["phase"] == "rolled_back", FALL_LIMIT_S)
     act.mark(AFTERWARDS)
     if fallen and (rollback := last_rollback(await act.events())):
         act.scene.note = rollback["reason"]
@@ -113,19 +130,33 @@ async def fall(act: Act, screen: Screen) -> None:
     await act.until(lambda: act.elapsed_s() >= until_s, 2 * AFTERWARDS_S)
 
 
-def climbed(act: Act) -> list[Check]:
+def _present(act: Act) -> int:
+    """Return the index of the stage that the gateway is in."""
+    index: int = act.scene.status["stage"]["index"]
+    return index
+
+
+def climbed(act: Act, events: Sequence[Mapping[str, Any]]) -> list[Check]:
     """Return what act 1 claims."""
-    plan, total = act.scene.plan, act.scene.total
-    wanted = [percent for _, percent in plan.stages]
-    last = act.stages[plan.stages[-1][0]]
+    plan, status, total = act.scene.plan, act.scene.status, act.scene.total
+    last = act.stages[plan.stages[-1].name]
     ramp = " → ".join(f"{percent:g}" for percent in act.reached)
+    by_hand = [event["verb"] for event in events if event["by"] == WHO]
     return [
         Check(
-            act.reached == wanted and last.candidate.begun > 0 and last.control.begun == 0,
-            f"{plan.name} went to 100 %: {ramp} %; at the end all {last.candidate.begun} new conversations "
-            f"began on {plan.candidate}.",
-            f"{plan.name} did not go to 100 %: it served {ramp} %, and at the end {last.control.begun} of "
-            f"{last.begun} new conversations began on {plan.control}.",
+            act.reached == [stage.percent for stage in plan.stages]
+            and status["phase"] == "soaking"
+            and last.candidate.begun > 0
+            and last.control.begun == 0,
+            f"{plan.name} climbed to 100 %: {ramp} %; at the end all {last.candidate.begun} new "
+            f"conversations began on {plan.candidate}.",
+            f"{plan.name} did not climb to 100 %: it served {ramp} % and is {status['phase']}, and at the "
+            f"end {last.control.begun} of {last.begun} new conversations began on {plan.control}.",
+        ),
+        Check(
+            by_hand == ["start"],
+            f"It was started and left alone: its gates let it through {len(plan.stages)} stages.",
+            f"It was not left alone: {', '.join(by_hand) or 'nobody started it'}.",
         ),
         _nobody_failed(total, "while it climbed"),
     ]
@@ -138,11 +169,12 @@ def fell(act: Act, events: Sequence[Mapping[str, Any]]) -> list[Check]:
     rollback = last_rollback(events)
     by_itself = rollback is not None and rollback["by"] != WHO and status["reason"] == "automatic"
     after_s = rollback["at"] - act.first_candidate_at if rollback and act.first_candidate_at else 0.0
+    why = rollback["reason"].partition(";")[0] if rollback else ""
     return [
         Check(
             by_itself,
             f"{plan.name} was rolled back automatically, {after_s:.1f} s after the candidate's first request "
-            f"and after {total.candidate.requests} of them; nobody asked for it.",
+            f"and after {total.candidate.requests} of them: {why}.",
             f"{plan.name} was not rolled back automatically: it is {status['phase']} "
             f"({status['reason'] or 'no reason'}).",
         ),
@@ -167,11 +199,11 @@ def last_rollback(events: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | No
     return next((event for event in reversed(events) if event["after"].get("phase") == "rolled_back"), None)
 
 
-def stage_line(name: str, percent: float, tally: Tally) -> str:
+def stage_line(stage: Stage, tally: Tally) -> str:
     """Return what a stage has shown."""
     share = tally.candidate_share or 0.0
     return (
-        f"stage {name} ({percent:g} %): the candidate began {100 * share:.0f} % of {tally.begun} "
+        f"stage {stage.name} ({stage.percent:g} %): the candidate began {100 * share:.0f} % of {tally.begun} "
         f"conversations, {tally.failed} failures"
     )
 

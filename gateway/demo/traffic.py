@@ -27,7 +27,7 @@ class Traffic:
             load_templates(files / "demo"),
             catalogue,
             clock,
-            model=GOOD.requested,
+            model=GOOD.models[0],
             users=USERS,
             at_once=AT_ONCE,
         )

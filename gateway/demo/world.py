@@ -1,4 +1,4 @@
-"""The two servers of the demo, and the directory that they live in.
+"""A simulated Messages API and a gateway in front of it, and the directory that they live in.
 
 Both are started with the public command, in processes of their own, on ports that the system chooses; what
 they write goes to files that are shown only when one of them does not come up. Whatever of `GATEWAY_*` the
@@ -14,13 +14,14 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import httpx2
 
+from gateway.core.spec import MigrationSpec
 from gateway.core.types import parse_json, to_json
+from gateway.demo.document import document_of
 from gateway.errors import GatewayError
 from gateway.tasks import Clock
 
@@ -30,55 +31,39 @@ STOP_S = 5.0
 
 WHO = "demo"
 """The name under which the demo's own writes stand in the audit log."""
+SECOND = "second"
+"""Who approves what `WHO` has started."""
 
 _ADDRESS = re.compile(rb"http://127\.0\.0\.1:\d+")
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """One migration of the demo."""
-
-    name: str
-    control: str
-    requested: str
-    """The id that the applications ask for."""
-    candidate: str
-    stages: Sequence[tuple[str, float]]
-    """Name and percent, in order."""
-    breaker: Mapping[str, Any] = field(default_factory=dict)
-    """Limits other than the defaults."""
-
-    def document(self) -> dict[str, Any]:
-        """Return what would stand in `config/migrations/*.yaml`."""
-        return {
-            "name": self.name,
-            "control": self.control,
-            "candidate": self.candidate,
-            "match": {"models": sorted({self.requested, self.control})},
-            "stages": [{"name": name, "percent": percent} for name, percent in self.stages],
-            "gates": {"breaker": dict(self.breaker)},
-            "checklist": "advisory",
-        }
 
 
 class World:
     """The simulated Messages API and the gateway in front of it, running while the context lasts."""
 
     def __init__(
-        self, plans: Sequence[Plan], catalogue: Path, clock: Clock, *, faults: Sequence[str], speed: float
+        self,
+        plans: Sequence[MigrationSpec],
+        catalogue: Path,
+        clock: Clock,
+        *,
+        faults: Sequence[str] = (),
+        speed: float,
     ) -> None:
         self.url = ""
+        """Of the gateway."""
+        self._simulator = ""
         self._plans = plans
         self._catalogue = catalogue
         self._clock = clock
         self._faults = faults
         self._speed = speed
         self.token = secrets.token_urlsafe(24)
+        """Of an administrator called `WHO`."""
+        self._second = secrets.token_urlsafe(24)
         self._folder = Path()
         self._servers: list[asyncio.subprocess.Process] = []
-        self._admin = httpx2.AsyncClient(
-            headers={"authorization": f"Bearer {self.token}"}, timeout=10, trust_env=False
-        )
+        self._admin = httpx2.AsyncClient(timeout=10, trust_env=False)
+        self._models = httpx2.AsyncClient(timeout=10, trust_env=False)
 
     async def __aenter__(self) -> Self:
         self._folder = Path(tempfile.mkdtemp(prefix="gateway-demo-"))
@@ -96,9 +81,27 @@ class World:
         """Return where the migration stands."""
         return await self._call("GET", f"/admin/migrations/{migration}")
 
-    async def act(self, migration: str, verb: str, reason: str) -> dict[str, Any]:
-        """Carry out one verb, as an operator would."""
-        return await self._call("POST", f"/admin/migrations/{migration}/actions/{verb}", {"reason": reason})
+    async def act(self, migration: str, verb: str, reason: str, *, force: bool = False) -> dict[str, Any]:
+        """Carry out one verb, as an operator would; whoever approves is somebody else."""
+        body = {"reason": reason, **({"force": True} if force else {})}
+        token = self._second if verb == "approve" else self.token
+        return await self._call("POST", f"/admin/migrations/{migration}/actions/{verb}", body, token)
+
+    async def complain(self, request_id: str) -> None:
+        """Say of an answer what a user says who cannot use it."""
+        await self._call("POST", "/gateway/feedback", {"request_id": request_id, "kind": "issue"})
+
+    async def break_with(self, *faults: str) -> None:
+        """Let these faults strike from now on, and no others; without any, everything is well."""
+        try:
+            answer = await self._models.put(
+                f"{self._simulator}/simulator/faults",
+                content=to_json({"faults": faults}),
+                headers={"content-type": "application/json"},
+            )
+            answer.raise_for_status()
+        except httpx2.HTTPError as error:
+            raise GatewayError(f"the simulator did not take {', '.join(faults) or 'no faults'}") from error
 
     async def events(self, migration: str) -> list[dict[str, Any]]:
         """Return the audit log."""
@@ -112,13 +115,13 @@ class World:
         migrations = self._folder / "migrations"
         migrations.mkdir()
         for plan in self._plans:
-            (migrations / f"{plan.name}.yaml").write_bytes(to_json(plan.document()))
+            (migrations / f"{plan.name}.yaml").write_bytes(to_json(document_of(plan)))
         config = self._folder / "gateway.yaml"
         config.write_bytes(
             to_json({"catalogue": str(self._catalogue.resolve()), "include": ["migrations/*.yaml"]})
         )
         faults = [part for fault in self._faults for part in ("--fault", fault)]
-        simulator = await self._serve(
+        simulator = self._simulator = await self._serve(
             "simulator",
             "simulate",
             "--port",
@@ -141,7 +144,7 @@ class World:
             "GATEWAY_UPSTREAM_URL": upstream,
             "GATEWAY_DATA_DIR": str(self._folder / "data"),
             "GATEWAY_STORE_URL": f"sqlite:///{self._folder / 'gateway.db'}",
-            "GATEWAY_ADMIN_TOKENS": f"{WHO}:admin:{self.token}",
+            "GATEWAY_ADMIN_TOKENS": f"{WHO}:admin:{self.token},{SECOND}:operator:{self._second}",
             "GATEWAY_LOG_LEVEL": "warning",
         }
         with self._log(name).open("wb") as log:
@@ -173,24 +176,28 @@ class World:
                 await asyncio.sleep(0.05)
         raise self._did_not_start(name)
 
-    async def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    async def _call(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, token: str = ""
+    ) -> dict[str, Any]:
         content = None if body is None else to_json(body)
+        headers = {"content-type": "application/json", "authorization": f"Bearer {token or self.token}"}
         try:
-            answer = await self._admin.request(
-                method, f"{self.url}{path}", content=content, headers={"content-type": "application/json"}
-            )
+            answer = await self._admin.request(method, f"{self.url}{path}", content=content, headers=headers)
             document = parse_json(answer.content)
         except (httpx2.HTTPError, ValueError) as error:
             raise GatewayError(
-                f"the demo's gateway did not answer {method} {path}: {type(error).__name__}"
+                f"the gateway that was started did not answer {method} {path}: {type(error).__name__}"
             ) from error
         if not answer.is_success:
-            raise GatewayError(f"the demo's gateway refused {method} {path}: {document['error']['message']}")
+            raise GatewayError(
+                f"the gateway that was started refused {method} {path}: {document['error']['message']}"
+            )
         return dict(document)
 
     async def _end(self) -> None:
         """End the servers, ask again less kindly after a while, and remove the directory."""
         await self._admin.aclose()
+        await self._models.aclose()
         running = [server for server in self._servers if server.returncode is None]
         for server in running:
             _signal(server.terminate)
@@ -211,7 +218,7 @@ class World:
 
     def _did_not_start(self, name: str) -> GatewayError:
         said = self._log(name).read_text("utf-8", "replace").strip().splitlines()[-5:]
-        return GatewayError("\n".join([f"the demo's {name} did not come up; the last it said:", *said]))
+        return GatewayError("\n".join([f"the {name} did not come up; the last it said:", *said]))
 
 
 def _signal(send: Callable[[], None]) -> None:

@@ -95,6 +95,6 @@ def test_all_of_it_happens(tmp_path: Path) -> None:
     process = start(tmp_path)
     said, _ = process.communicate(timeout=110)
     assert process.returncode == 0, said
-    assert "✓ opus-4-5-to-5-5 went to 100 %: 0 → 5 → 25 → 50 → 100 %" in said
+    assert "✓ opus-4-5-to-5-5 climbed to 100 %: 0 → 5 → 25 → 50 → 100 %" in said
     assert "✓ haiku-4-5-to-5-5 was rolled back automatically" in said
     assert len(re.findall(r"✓ 0 of [\d,]+ callers' requests failed", said)) == 2

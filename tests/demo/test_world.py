@@ -27,21 +27,27 @@ async def test_the_servers_answer_and_are_gone_afterwards(
     async with world(FAULT) as running:
         assert (await running.status(GOOD.name))["phase"] == "draft"
         status = await running.act(BAD.name, "start", "to see")
-        assert (status["phase"], status["weight_percent"]) == ("running", BAD.stages[0][1])
+        assert (status["phase"], status["weight_percent"]) == ("running", BAD.stages[0].percent)
         assert [event["by"] for event in await running.events(BAD.name)] == [WHO]
+        with pytest.raises(GatewayError, match="did not take kind=bored"):
+            await running.break_with("kind=bored")
+        await running.break_with(f"model={GOOD.control},kind=overloaded")
         assert len(os.listdir(tmp_path)) == 1
         with pytest.raises(GatewayError, match="advance is not possible"):
             await running.act(GOOD.name, "advance", "too early")
         async with httpx2.AsyncClient(base_url=running.url, trust_env=False) as client:
             body = {
-                "model": GOOD.requested,
+                "model": GOOD.models[0],
                 "max_tokens": 5,
                 "messages": [{"role": "user", "content": "Hello"}],
             }
-            answer = await client.post(
-                "/v1/messages", json=body, headers={"x-api-key": "k", "anthropic-version": "2023-06-01"}
-            )
-            assert (answer.status_code, answer.headers["x-gateway-reason"]) == (200, "not_running")
+            headers = {"x-api-key": "k", "anthropic-version": "2023-06-01"}
+            answer = await client.post("/v1/messages", json=body, headers=headers)
+            assert (answer.status_code, answer.headers["x-gateway-reason"]) == (529, "not_running")
+            await running.break_with()
+            answer = await client.post("/v1/messages", json=body, headers=headers)
+            assert answer.status_code == 200
+            await running.complain(answer.headers["x-gateway-request-id"])
     assert os.listdir(tmp_path) == []
     with pytest.raises(httpx2.ConnectError):
         await asyncio.to_thread(httpx2.get, running.url, trust_env=False)
