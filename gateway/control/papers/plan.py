@@ -15,7 +15,7 @@ from gateway.control.papers.facts import Facts
 from gateway.control.papers.text import DAY_S, number, share, span, times
 from gateway.control.papers.traffic import Traffic
 from gateway.core.spec import MigrationSpec, Stage
-from gateway.core.stats.power import Exposure, Test, seconds_needed, smallest_ratio
+from gateway.core.stats.power import Design, Exposure, seconds_needed, smallest_ratio
 
 HALF = 50.0
 """Above this share the arms are not matched, and nothing is compared."""
@@ -75,7 +75,7 @@ class Plan:
 def make(facts: Facts, traffic: Traffic) -> Plan:
     """Return the plan of the next run, or of the one that goes on."""
     spec = facts.spec
-    test = test_of(spec)
+    design = design_of(spec)
     stages: list[StagePlan] = []
     seen, begins = Exposure(0, 0), 0.0
     known: float | None = begins
@@ -84,7 +84,7 @@ def make(facts: Facts, traffic: Traffic) -> Plan:
         met = _exposure(stage, traffic, lasts)
         if _compared(stage) and met is not None:
             seen += met
-        stages.append(_stage(spec, stage, traffic, test, _Course(known, lasts, limit, met, seen)))
+        stages.append(_stage(spec, stage, traffic, design, _Course(known, lasts, limit, met, seen)))
         known = known + lasts if known is not None and lasts is not None and lasts < inf else None
     extra = [each.extra_cost_microusd for each in stages if each.extra_cost_microusd is not None]
     return Plan(
@@ -100,10 +100,10 @@ def make(facts: Facts, traffic: Traffic) -> Plan:
     )
 
 
-def test_of(spec: MigrationSpec) -> Test:
+def design_of(spec: MigrationSpec) -> Design:
     """Return the test of `error`, as one among all that roll back."""
     comparisons = max(1, len(spec.gates.rollback) + len(spec.checks))
-    return Test(spec.gates.alpha, comparisons, spec.gates.rollback.get("error", 1.25))
+    return Design(spec.gates.alpha, comparisons, spec.gates.rollback.get("error", 1.25))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,15 +119,15 @@ class _Course:
     """What was compared by its end."""
 
 
-def _stage(spec: MigrationSpec, stage: Stage, traffic: Traffic, test: Test, course: _Course) -> StagePlan:
+def _stage(spec: MigrationSpec, stage: Stage, traffic: Traffic, design: Design, course: _Course) -> StagePlan:
     compared = _compared(stage) and "error" in spec.gates.rollback
     smallest = doubling = None
     if compared and course.met is not None:
-        smallest = smallest_ratio(traffic.base_error_rate, test, course.seen)
+        smallest = smallest_ratio(traffic.base_error_rate, design, course.seen)
         a_day = _exposure(stage, traffic, DAY_S)
         if a_day is not None:
             per_second = Exposure(a_day.units / DAY_S, a_day.requests / DAY_S)
-            doubling = _finite(seconds_needed(DOUBLING, traffic.base_error_rate, test, per_second))
+            doubling = _finite(seconds_needed(DOUBLING, traffic.base_error_rate, design, per_second))
     plan = StagePlan(
         name=stage.name,
         percent=stage.percent,

@@ -28,10 +28,8 @@ _STEPS = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class Design:
     """One comparison among `comparisons` that share α."""
-
-    __test__ = False  # not one of pytest's
 
     alpha: float = 0.05
     comparisons: int = 1
@@ -60,61 +58,61 @@ class Exposure:
         return Exposure(self.units + other.units, self.requests + other.requests)
 
 
-def failures_needed(ratio: float, test: Test) -> float:
+def failures_needed(ratio: float, design: Design) -> float:
     """Return how many first failures, both arms together, show a true `ratio`; infinite within the margin."""
-    if ratio <= test.margin:
+    if ratio <= design.margin:
         return inf
-    true, null = _candidates(ratio, test.share), _candidates(test.margin, test.share)
+    true, null = _candidates(ratio, design.share), _candidates(design.margin, design.share)
     divergence = true * log(true / null) + (1 - true) * log((1 - true) / (1 - null))
-    return (log(test.comparisons / test.alpha) + log(len(GRID))) / divergence
+    return (log(design.comparisons / design.alpha) + log(len(GRID))) / divergence
 
 
-def candidate_failures_needed(ratio: float, test: Test) -> float:
+def candidate_failures_needed(ratio: float, design: Design) -> float:
     """Return how many of them are the candidate's."""
-    return failures_needed(ratio, test) * _candidates(ratio, test.share)
+    return failures_needed(ratio, design) * _candidates(ratio, design.share)
 
 
-def candidate_units_needed(ratio: float, base_rate: float, test: Test) -> float:
+def candidate_units_needed(ratio: float, base_rate: float, design: Design) -> float:
     """Return how many units the candidate must meet, each once, to show a true `ratio`.
 
     A failure rate has its end at 1: a ratio that would lead beyond counts as far as there.
     """
     if base_rate <= 0:
         return inf
-    return candidate_failures_needed(ratio, test) / min(base_rate * ratio, 1.0)
+    return candidate_failures_needed(ratio, design) / min(base_rate * ratio, 1.0)
 
 
-def seconds_needed(ratio: float, base_rate: float, test: Test, per_second: Exposure) -> float:
+def seconds_needed(ratio: float, base_rate: float, design: Design, per_second: Exposure) -> float:
     """Return how long the candidate must meet `per_second` to show a true `ratio`; infinite if never.
 
     The units of a second are new ones; those that come back are for the caller to have left out.
     """
-    needed = candidate_failures_needed(ratio, test)
+    needed = candidate_failures_needed(ratio, design)
     failing = per_second.failing_units(min(base_rate * ratio, 1.0))
     return needed / failing if failing > 0 else inf
 
 
-def smallest_ratio(base_rate: float, test: Test, exposure: Exposure) -> float | None:
+def smallest_ratio(base_rate: float, design: Design, exposure: Exposure) -> float | None:
     """Return the smallest true ratio that is expected to show within `exposure` of the candidate's.
 
     None: not even one of `LARGEST`, or the failure of everything.
     """
     if base_rate <= 0:
         return None
-    low, high = test.margin, min(LARGEST, 1 / base_rate)
-    if high <= low or not _shows(high, base_rate, test, exposure):
+    low, high = design.margin, min(LARGEST, 1 / base_rate)
+    if high <= low or not _shows(high, base_rate, design, exposure):
         return None
     for _ in range(_STEPS):
         middle = (low + high) / 2
-        if _shows(middle, base_rate, test, exposure):
+        if _shows(middle, base_rate, design, exposure):
             high = middle
         else:
             low = middle
     return high
 
 
-def _shows(ratio: float, base_rate: float, test: Test, exposure: Exposure) -> bool:
-    return exposure.failing_units(base_rate * ratio) >= candidate_failures_needed(ratio, test)
+def _shows(ratio: float, base_rate: float, design: Design, exposure: Exposure) -> bool:
+    return exposure.failing_units(base_rate * ratio) >= candidate_failures_needed(ratio, design)
 
 
 def _candidates(ratio: float, share: float) -> float:

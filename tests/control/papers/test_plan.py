@@ -4,13 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.control.papers.plan import Plan, StagePlan, make, test_of
+from gateway.control.papers.plan import Plan, StagePlan, design_of, make
 from gateway.control.papers.traffic import Traffic
 from gateway.core.spec import BreakerRule, Gates, MigrationSpec, Stage
 from gateway.core.stats.power import candidate_units_needed
 from tests.support.papers import DAY, HOUR, SPEC, Story
 
-test_of.__test__ = False  # type: ignore[attr-defined]
 BUSY = Traffic(40.0, 20_000.0, 0.015, 10_000.0, 8_000.0)
 
 
@@ -74,13 +73,13 @@ def test_a_doubling_takes_what_the_calculator_says() -> None:
     traffic = replace(BUSY, units_per_day=None)
     doubling = stage("half", traffic).doubling_s
     assert doubling is not None
-    needed = candidate_units_needed(2, 0.015, test_of(SPEC))
+    needed = candidate_units_needed(2, 0.015, design_of(SPEC))
     assert doubling == pytest.approx(needed / (40 / 60 * 0.5))
 
 
 def test_alpha_is_shared_by_every_comparison_that_rolls_back() -> None:
-    assert (test_of(SPEC).comparisons, test_of(SPEC).margin) == (6, 1.25)
-    assert test_of(replace(SPEC, gates=Gates(rollback={}), checks=())).comparisons == 1
+    assert (design_of(SPEC).comparisons, design_of(SPEC).margin) == (6, 1.25)
+    assert design_of(replace(SPEC, gates=Gates(rollback={}), checks=())).comparisons == 1
 
 
 def test_what_is_not_known_stays_unknown() -> None:
