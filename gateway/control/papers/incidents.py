@@ -7,7 +7,7 @@ known of those that live when the paper is written.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import exp, log
+from math import exp
 from typing import Any
 
 from gateway.control.papers.facts import STARTS, Facts, mean_cost
@@ -30,6 +30,7 @@ from gateway.control.papers.text import (
     usd,
 )
 from gateway.control.status import Incident
+from gateway.core.evidence import stop_at
 from gateway.core.tally import ArmTotals, Exposure, RunTally
 from gateway.core.types import ERRORS, Arm, Event, Outcome, Phase
 
@@ -189,7 +190,14 @@ def _rows(evidence: Mapping[str, Any]) -> str:
         )
         for row in evidence.get("metrics", ())
     )
-    return table(header, rows)
+    told = table(header, rows)
+    return f"{told}\n\n{_AS_JUDGED}" if told else ""
+
+
+_AS_JUDGED = (
+    "As it was judged: failures are the first ones of units, by the second in which a unit was active; "
+    "*at least* is what the ratio is not below, whenever one looks."
+)
 
 
 def _compared(incident: Incident, facts: Facts, tally: RunTally) -> Iterator[Comparison]:
@@ -237,7 +245,7 @@ def _tests(incident: Incident, facts: Facts) -> str:
     spec, evidence = spec_of(facts, incident.run), facts.evidence
     if spec is None or evidence.run != incident.run or not evidence.tests:
         return ""
-    limit = log(max(1, len(spec.gates.rollback) + len(spec.checks)) / spec.gates.alpha)
+    limit = stop_at(spec)
     told = (
         f"`{name}` {test.peak:.2f} of {limit:.2f} (p {min(1.0, exp(-test.peak)):.2g})"
         for name, test in evidence.tests.items()

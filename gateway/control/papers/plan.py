@@ -14,6 +14,7 @@ from typing import Literal
 from gateway.control.papers.facts import Facts
 from gateway.control.papers.text import DAY_S, number, share, span, times
 from gateway.control.papers.traffic import Traffic
+from gateway.core.evidence import comparisons
 from gateway.core.spec import MigrationSpec, Stage
 from gateway.core.stats.power import Design, Exposure, seconds_needed, smallest_ratio
 
@@ -102,8 +103,7 @@ def make(facts: Facts, traffic: Traffic) -> Plan:
 
 def design_of(spec: MigrationSpec) -> Design:
     """Return the test of `error`, as one among all that roll back."""
-    comparisons = max(1, len(spec.gates.rollback) + len(spec.checks))
-    return Design(spec.gates.alpha, comparisons, spec.gates.rollback.get("error", 1.25))
+    return Design(spec.gates.alpha, max(1, len(comparisons(spec))), spec.gates.rollback.get("error", 1.25))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,10 @@ difference. The first of a run tells everything since the run began.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from math import inf
 
 from gateway.control.papers import checklist
-from gateway.control.papers.facts import SERVING, Facts, error_rate, mean_cost
+from gateway.control.papers.facts import SERVING, Facts, mean_cost
 from gateway.control.papers.final import comparison
 from gateway.control.papers.text import (
     DAY_S,
@@ -29,12 +30,11 @@ from gateway.control.papers.text import (
     times,
     usd,
 )
-from gateway.core.booking import INCOMPLETE
-from gateway.core.evidence import Baseline
+from gateway.core.evidence import Baseline, failures_of
 from gateway.core.spec import MigrationSpec
 from gateway.core.stats.histogram import Histogram, quantile
-from gateway.core.tally import ArmTotals
-from gateway.core.types import Arm, Outcome, Phase
+from gateway.core.tally import ArmTotals, CheckCount
+from gateway.core.types import Arm, Phase
 
 WEEK_S = 7 * DAY_S
 NOTICE_DAYS = 60
@@ -93,9 +93,14 @@ def since_then(now: ArmTotals, before: ArmTotals) -> ArmTotals:
         measured=now.measured - before.measured,
         prompt_tokens=now.prompt_tokens - before.prompt_tokens,
         output_tokens=now.output_tokens - before.output_tokens,
+        checks={name: _less(count, before.checks.get(name)) for name, count in now.checks.items()},
         durations=_taken_off(now.durations, before.durations),
         first_tokens=_taken_off(now.first_tokens, before.first_tokens),
     )
+
+
+def _less(now: CheckCount, before: CheckCount | None) -> CheckCount:
+    return now if before is None else CheckCount(now.passed - before.passed, now.failed - before.failed)
 
 
 def _taken_off(now: Histogram, before: Histogram) -> Histogram:
@@ -146,11 +151,11 @@ def _drifts(
     promoted: Baseline, candidate: ArmTotals, spec: MigrationSpec
 ) -> Iterator[tuple[str, str, str, float, float]]:
     """Yield (name, then, now, highest tolerated ratio, ratio; 0: not known)."""
-    lately = _rates(candidate)
+    lately = {name: failed / of for name, (failed, of) in failures_of(candidate).items() if of}
     for name, rate in promoted.rates.items():
         if name in lately:
-            limit = spec.gates.rollback.get(name, 1.25)
-            yield name, share(rate), share(lately[name]), limit, lately[name] / rate if rate else 0.0
+            risen = lately[name] / rate if rate else inf if lately[name] else 0.0
+            yield name, share(rate), share(lately[name]), spec.gates.rollback.get(name, 1.25), risen
     tokens = candidate.output_tokens / candidate.measured if candidate.measured else None
     means = (
         ("cost of a request", promoted.cost_microusd, mean_cost(candidate), "cost", usd),
@@ -166,17 +171,6 @@ def _drifts(
 
 def _s(seconds: float) -> str:
     return f"{seconds:.3g} s"
-
-
-def _rates(arm: ArmTotals) -> Mapping[str, float]:
-    if not arm.requests:
-        return {}
-    counts = {
-        "fallback": arm.fallbacks,
-        "refusal": arm.outcomes.get(Outcome.refused.value, 0),
-        "incomplete": sum(arm.outcomes.get(outcome.value, 0) for outcome in INCOMPLETE),
-    }
-    return {"error": error_rate(arm) or 0.0} | {name: n / arm.requests for name, n in counts.items()}
 
 
 # --- cost, and what to do ---------------------------------------------------------------------------------

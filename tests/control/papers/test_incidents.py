@@ -41,7 +41,7 @@ def test_how_strong_the_evidence_was_is_told_while_it_is_this_runs() -> None:
     story = rolled_back()
     evidence = Evidence(run=1, tests={"error": SequentialTest(peak=5.4), "refusal": SequentialTest()})
     facts = story.facts(runs={1: HURT}, enrolled=ENROLLED, evidence=evidence)
-    assert "`error` 5.40 of 4.79 (p 0.0045)" in paper(story, facts).markdown
+    assert "`error` 5.40 of 5.08 (p 0.0045)" in paper(story, facts).markdown
     assert "`refusal`" not in paper(story, facts).markdown
     later = replace(facts, evidence=replace(evidence, run=2))
     assert "5.40" not in paper(story, later).markdown

@@ -78,7 +78,7 @@ def test_a_doubling_takes_what_the_calculator_says() -> None:
 
 
 def test_alpha_is_shared_by_every_comparison_that_rolls_back() -> None:
-    assert (design_of(SPEC).comparisons, design_of(SPEC).margin) == (6, 1.25)
+    assert (design_of(SPEC).comparisons, design_of(SPEC).margin) == (8, 1.25)
     assert design_of(replace(SPEC, gates=Gates(rollback={}), checks=())).comparisons == 1
 
 

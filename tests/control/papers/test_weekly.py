@@ -9,7 +9,7 @@ from gateway.control.papers.weekly import Weekly, document, since_then, write
 from gateway.core.evidence import Baseline, Evidence
 from gateway.core.spec import Holdback
 from gateway.core.stats.histogram import bin_of
-from gateway.core.tally import ArmTotals, RunTally
+from gateway.core.tally import ArmTotals, CheckCount, RunTally
 from gateway.core.types import Arm, from_json, to_json
 from tests.support.papers import DAY, ENROLLED, HURT, SPEC, Story, arm, climbing, rolled_back, tally
 
@@ -100,6 +100,22 @@ def test_drift_is_measured_against_the_promotion_with_the_gates_limits() -> None
     assert "**error** has risen above 1.25 ×" in drift
     assert "**cost of a request** has risen above 1.15 ×" in drift
     assert "**output tokens**" not in drift
+
+
+def test_what_never_happened_before_the_promotion_and_happens_now_is_drift() -> None:
+    lately = arm(1000, outcomes={"ok": 990, "refused": 10}, checks={"tool_error": CheckCount(9, 1)})
+    facts = soaking().facts(runs={1: tally(arm(5), lately)}, evidence=promoted())
+    drift = section(text(facts), "Against the promotion")
+    assert "| refusal | 0 % | 1 % | - | 1.5 × |" in drift
+    assert "**refusal** has risen above 1.5 ×" in drift
+
+
+def test_checks_of_the_week_are_the_difference_too() -> None:
+    before, now = (
+        arm(10, checks={"a": CheckCount(5, 1)}),
+        arm(20, checks={"a": CheckCount(9, 4), "b": CheckCount(1, 1)}),
+    )
+    assert since_then(now, before).checks == {"a": CheckCount(4, 3), "b": CheckCount(1, 1)}
 
 
 def test_without_drift_it_says_so_and_without_a_promotion_nothing() -> None:
