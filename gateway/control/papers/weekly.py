@@ -136,10 +136,12 @@ def _drift(facts: Facts, candidate: ArmTotals) -> tuple[str, ...]:
     spec = facts.spec
     rows = list(_drifts(promoted, candidate, spec))
     worse = [
-        f"**{name}** has risen above {times(limit)}" for name, _, _, limit, ratio in rows if ratio > limit
+        f"**{name}** has risen above {times(limit)}; whether by chance, the gate `drift` says"
+        for name, _, _, limit, ratio in rows
+        if ratio > limit
     ]
     lines = (
-        (name, then, now, times(ratio) if ratio else "-", times(limit))
+        (name, then, now, times(ratio) if 0 < ratio < inf else "-", times(limit))
         for name, then, now, limit, ratio in rows
     )
     told = f"When it was promoted ({iso(promoted.at)}, {number(promoted.requests)} requests), and lately."
