@@ -243,8 +243,9 @@ class Controller:
             return
         await self._ask("commit", order(epoch=epoch))
         did = judged.judgement.action if judged.judgement.action != "none" else "freeze-baseline"
+        level = logging.WARNING if did == "rollback" else logging.INFO
         details = {"migration": judged.picture.state.name, "action": did, "why": judged.judgement.reason}
-        logger.warning("the controller has acted", extra=details)
+        logger.log(level, "the controller has acted", extra=details)
 
     def _order(self, judged: Judged) -> Callable[..., Awaitable[None]] | None:
         state, judgement, orders = judged.picture.state, judged.judgement, self._orders

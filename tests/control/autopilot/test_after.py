@@ -106,6 +106,18 @@ async def test_each_rollback_has_its_own(plane: ControlPlane) -> None:
     assert papers(plane) == ["incident:3", "incident:5"]
 
 
+async def test_a_draft_that_was_rolled_back_has_one_too_and_keeps_nobody_from_anything(
+    plane: ControlPlane,
+) -> None:
+    leader = leading(plane)
+    await plane.act("rollback", reason="not this one")
+    await leader.tick()
+    assert papers(plane) == ["incident:1"]
+    await plane.act("restart")
+    await leader.tick()
+    assert "m" in leader.judged
+
+
 async def test_what_is_changed_of_a_migration_that_rests_is_no_second_incident(plane: ControlPlane) -> None:
     leader = leading(plane)
     await plane.serving()
