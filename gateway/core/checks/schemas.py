@@ -1,7 +1,8 @@
 """JSON schemas and patterns, compiled once, for judging what somebody hostile may have written.
 
 Nothing is ever fetched: a reference that leads outside its own document is refused. Patterns are matched in
-time that grows with the text alone, which is why they know neither lookaround nor backreferences.
+time that grows with the text alone, which is why they know neither lookaround nor backreferences. Schemas of
+tools come with requests: where one may cost too much (`cost`), nothing is held against it.
 """
 
 from functools import lru_cache
@@ -9,12 +10,16 @@ from typing import Any
 
 from jsonschema_rs import RegexOptions, ValidationError, Validator, validator_for
 
+from gateway.core.checks.cost import Cost
 from gateway.core.types import parse_json
 
 MAX_TOOLS_BYTES = 256 * 1024
 """Of a request's tools; calls of larger ones are not judged."""
 MAX_DEPTH = 200
 """Of a value: a schema that refers to itself follows it down, and stacks end."""
+
+MAX_COST = 10_000_000
+"""Of holding one tool's input against its schema: a fraction of a second at the very worst."""
 
 
 class Schema:
@@ -38,8 +43,15 @@ class Schema:
 
 
 def _is_deep(value: Any) -> bool:
-    level = [value]
-    for _ in range(MAX_DEPTH):
+    return _extent(value)[0] >= MAX_DEPTH
+
+
+def _extent(value: Any) -> tuple[int, int]:
+    """Return how deep a value is, `MAX_DEPTH` at most, and how large: its parts and their characters."""
+    level, size = [value], 0
+    for depth in range(MAX_DEPTH):
+        size += len(level) + sum(len(each) for each in level if isinstance(each, str))
+        size += sum(len(name) for each in level if isinstance(each, dict) for name in each)
         level = [
             inner
             for outer in level
@@ -47,8 +59,8 @@ def _is_deep(value: Any) -> bool:
             for inner in (outer.values() if isinstance(outer, dict) else outer)
         ]
         if not level:
-            return False
-    return True
+            return depth, size
+    return MAX_DEPTH, size
 
 
 def pattern(text: str) -> Schema:
@@ -84,12 +96,27 @@ class Tools:
         return isinstance(given, dict) and (schema is None or schema.accepts(given))
 
 
-def _lenient(entry: dict[str, Any]) -> Schema | None:
+class _Lenient:
+    """A tool's schema, as somebody sent it: nothing is held against it where that might take long."""
+
+    __slots__ = ("_cost", "_schema")
+
+    def __init__(self, document: Any) -> None:
+        """Raises ValueError with what is wrong with the document."""
+        self._schema, self._cost = Schema(document), Cost(document)
+
+    def accepts(self, value: Any) -> bool:
+        """Tell whether a JSON value satisfies it, as far as that can be told."""
+        depth, size = _extent(value)
+        return self._cost.of(depth) * size > MAX_COST or self._schema.accepts(value)
+
+
+def _lenient(entry: dict[str, Any]) -> _Lenient | None:
     """Return a tool's schema; None where it has none, or one that nothing can be held against."""
     if "input_schema" not in entry:
         return None
     try:
-        return Schema(entry["input_schema"])
+        return _Lenient(entry["input_schema"])
     except ValueError:
         return None
 
