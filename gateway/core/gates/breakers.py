@@ -1,15 +1,19 @@
 """The absolute limits on what the candidate's callers met lately.
 
-While control is over the same limit the trouble is the provider's, and moving callers there would not help
-them: the verdict is inconclusive and says so. Too little data is inconclusive too.
+While control is as sick the trouble is the provider's, and moving callers there would not help them: the
+verdict is inconclusive and says so. Too little data is inconclusive too.
 
 | breaker | the candidate's value | control is as sick |
 |---|---|---|
-| error_rate | requests that ended in an error | its own errors are above the limit |
-| fallback_rate | requests that control had to answer | its errors are: nothing rescues control |
-| latency_p95_s | p95 of whole answers | its own p95 is above the limit |
+| error_rate | requests that ended in an error | its own errors are above the limit (*) |
+| fallback_rate | requests that control had to answer | its errors are: nothing rescues control (*) |
+| latency_p95_s | p95 of whole answers | its own p95 is above the limit (*) |
 | quality_issues | units that complained | it has as many complaints for its requests |
 | cost_ratio | mean cost, as a multiple of control's | never: it is what the value is measured by |
+
+(*) Or on its way there. What strikes both arms lifts their rates side by side, so one of them is over the
+limit a moment before the other, and every second time that is the candidate. So control is as sick from half
+of the limit on, seen by half as many requests, as long as the candidate fails at most twice as often.
 
 Where the window holds too little of control's cost, its mean over the run stands in.
 """
@@ -20,8 +24,11 @@ from dataclasses import dataclass, field
 from gateway.core.gates.verdict import BREAKERS, SHARED, GateResult, Verdict
 from gateway.core.gates.window import NOTHING, Tally, Totals
 from gateway.core.spec import BreakerRule
-from gateway.core.stats.histogram import count, quantile
+from gateway.core.stats.histogram import count, quantile, share_above
 from gateway.core.types import ERRORS, Arm
+
+SLOWEST = 0.05
+"""The share of answers beyond a p95."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +135,11 @@ def _rate(asked: _Asked, failures: int, causes: str) -> _Seen:
     # Nothing rescues control: what the candidate shows as a fallback, control shows as an error.
     value, control_value = _ratio(failures, ours.requests), _ratio(theirs.errors, theirs.requests)
     said, control_said, limit = f"{value:.1%}", f"{control_value:.1%}", f"{asked.rule.max:.1%}"
-    sick = theirs.requests >= asked.least and control_value > asked.rule.max
+    shared = ""
+    if theirs.requests >= asked.least and control_value > asked.rule.max:
+        shared = f"candidate {said} and control {control_said} are both above {limit}"
+    elif _follows(value, control_value, asked.rule.max, theirs.requests, asked.least):
+        shared = f"candidate {said} is above {limit}, and control with {control_said} on its way there"
     return _Seen(
         requests=ours.requests,
         control_requests=theirs.requests,
@@ -137,7 +148,7 @@ def _rate(asked: _Asked, failures: int, causes: str) -> _Seen:
         said=said,
         limit=limit,
         above=f"of {ours.requests} requests, above {limit}{causes}",
-        shared=f"candidate {said} and control {control_said} are both above {limit}" if sick else "",
+        shared=shared,
         numbers={"failures": failures},
     )
 
@@ -147,7 +158,14 @@ def _latency(asked: _Asked) -> _Seen:
     value = quantile(asked.candidate.durations, 0.95)
     control_value = quantile(asked.control.durations, 0.95) or 0.0
     said, limit = f"a p95 of {value or 0.0:.3g} s", f"{asked.rule.max:g} s"
-    sick = control_timed >= asked.least and control_value > asked.rule.max
+    slow, control_slow = (
+        share_above(arm.durations, asked.rule.max) or 0.0 for arm in (asked.candidate, asked.control)
+    )
+    shared = ""
+    if control_timed >= asked.least and control_value > asked.rule.max:
+        shared = f"candidate with {said} and control with {control_value:.3g} s are both above {limit}"
+    elif _follows(slow, control_slow, SLOWEST, control_timed, asked.least):
+        shared = f"candidate with {said} is above {limit}, and so are {control_slow:.1%} of control's answers"
     return _Seen(
         requests=timed,
         control_requests=control_timed,
@@ -156,9 +174,7 @@ def _latency(asked: _Asked) -> _Seen:
         said=said,
         limit=limit,
         above=f"over {timed} requests, above {limit}",
-        shared=f"candidate with {said} and control with {control_value:.3g} s are both above {limit}"
-        if sick
-        else "",
+        shared=shared,
     )
 
 
@@ -206,6 +222,11 @@ _LOOK: Mapping[str, Callable[[_Asked], _Seen]] = {
     "quality_issues": _issues,
     "cost_ratio": _cost,
 }
+
+
+def _follows(ours: float, theirs: float, limit: float, requests: int, least: int) -> bool:
+    """Tell whether control's rate is on its way over the limit as well."""
+    return requests * 2 >= least and theirs > limit / 2 and ours <= 2 * theirs
 
 
 def _ratio(part: float, whole: float) -> float:

@@ -138,6 +138,8 @@ def test_where_control_is_too_rare_the_runs_own_mean_stands_in(cost: float, verd
     assert result.evidence["control_cost_microusd"] == cost
 
 
+HARDLY_SLOW = {bin_of(1.0): 94, bin_of(90.0): 6}
+NEARLY_SLOW = {bin_of(1.0): 96, bin_of(90.0): 4}
 ILL = tally(50, errors=50, fallbacks=50, issues=9, durations={bin_of(90.0): 50})
 
 
@@ -162,9 +164,9 @@ def test_trouble_that_control_shares_is_the_providers(name: str, control: Tally,
     ("name", "control"),
     [
         ("error_rate", tally(20, errors=1)),
-        ("error_rate", tally(19, errors=19)),
+        ("error_rate", tally(9, errors=9)),
         ("fallback_rate", tally(20, errors=2, fallbacks=20)),
-        ("latency_p95_s", slow(19, 90.0)),
+        ("latency_p95_s", slow(9, 90.0)),
         ("latency_p95_s", slow(20, 50.0)),
         ("quality_issues", tally(100, issues=17)),
         ("quality_issues", NONE),
@@ -175,6 +177,32 @@ def test_trouble_of_the_candidates_alone_is_its_own(name: str, control: Tally) -
     result = verdict_of(name, ILL, control)
     assert result.verdict is Verdict.failed
     assert SHARED not in result.evidence
+
+
+@pytest.mark.parametrize(
+    ("name", "candidate", "control", "verdict"),
+    [
+        ("error_rate", tally(100, errors=6), tally(100, errors=4), Verdict.inconclusive),
+        ("error_rate", tally(100, errors=6), tally(1000, errors=25), Verdict.failed),
+        ("error_rate", tally(100, errors=9), tally(100, errors=4), Verdict.failed),
+        ("error_rate", tally(20, errors=20), tally(10, errors=10), Verdict.inconclusive),
+        ("fallback_rate", tally(100, fallbacks=11), tally(100, errors=6), Verdict.inconclusive),
+        ("latency_p95_s", slow(20, 90.0), slow(10, 90.0), Verdict.inconclusive),
+        ("latency_p95_s", slow(20, 90.0), tally(100, durations=NEARLY_SLOW), Verdict.failed),
+        (
+            "latency_p95_s",
+            tally(100, durations=HARDLY_SLOW),
+            tally(100, durations=NEARLY_SLOW),
+            Verdict.inconclusive,
+        ),
+    ],
+)
+def test_what_strikes_both_arms_is_over_the_limit_in_one_of_them_first(
+    name: str, candidate: Tally, control: Tally, verdict: Verdict
+) -> None:
+    result = verdict_of(name, candidate, control)
+    assert result.verdict is verdict
+    assert (SHARED in result.evidence) is (verdict is Verdict.inconclusive)
 
 
 def test_control_alone_in_trouble_stops_nothing() -> None:
