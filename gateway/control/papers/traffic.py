@@ -100,8 +100,10 @@ def _longest(facts: Facts) -> tuple[float, Tally] | None:
     if not known:
         return None
     length, tally = max(known, key=lambda each: each[0])
-    counted = min(length, facts.counting_s) if facts.counting_s else length
-    return max(counted, MIN_SPAN_S), tally
+    # A process counts since it began, and a run's windows begin with the run.
+    began = facts.started_at(facts.state.run) if facts.state.run else None
+    spans = (length, facts.counting_s or length, facts.now - began if began is not None else length)
+    return max(min(spans), MIN_SPAN_S), tally
 
 
 def _everybody(totals: Totals) -> Tally:

@@ -28,6 +28,13 @@ def test_a_process_that_has_just_begun_has_not_counted_for_an_hour() -> None:
     assert traffic.requests_per_min == 40
 
 
+def test_a_run_that_has_just_begun_has_not_counted_for_an_hour() -> None:
+    story = Story().do("start").wait(300)
+    traffic = observe(story.facts(windows={3600.0: window(200, 5)}, counting_s=1e6))
+    assert traffic.requests_per_min == 40
+    assert observe(story.wait(7200).facts(windows={3600.0: window(2400, 5)})).requests_per_min == 40
+
+
 def test_the_error_rate_is_controls_where_it_has_been_seen_enough() -> None:
     traffic = observe(Story().facts(runs={0: tally(arm(5000, errors=75))}))
     assert traffic.base_error_rate == 0.015
