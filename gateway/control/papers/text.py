@@ -12,7 +12,7 @@ DAY_S = 86_400.0
 UNKNOWN = "not known"
 
 _UNITS = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
-_MARKS = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]<>|#"})
+_MARKS = str.maketrans({mark: f"\\{mark}" for mark in "\\`*[]<>|#"})
 _SAID_LENGTH = 1000
 
 
