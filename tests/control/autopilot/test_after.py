@@ -143,6 +143,9 @@ async def test_the_last_report_is_written_once_for_each_run_that_is_completed(pl
     written = plane.server.data.documents["m", "final"]
     assert b"Final report of m" in written[1]
     assert len(told(plane, "final-report")) == 1
+    calls = plane.store.calls["events"]
+    await first.tick()
+    assert plane.store.calls["events"] == calls
     await first.close()
     for _ in range(3):
         await second.tick()

@@ -6,6 +6,7 @@ import pytest
 
 from gateway.control.autopilot import flusher
 from gateway.control.autopilot.controller import BASELINE_REQUESTS, Judged
+from gateway.control.autopilot.gather import EVIDENCE
 from gateway.control.service import Ask
 from gateway.core.evidence import Evidence
 from gateway.core.gates.verdict import Verdict
@@ -169,6 +170,24 @@ async def test_what_cannot_be_read_leaves_its_migration_alone_and_no_other(plane
     assert await plane.evidence() == known
 
 
+async def test_time_in_which_nothing_could_be_measured_is_not_watched(plane: ControlPlane) -> None:
+    await plane.serving()
+    leader, foreign = plane.controller(), {"form": "of the future"}
+    await plane.store.put_counts("m", "r2", foreign, 15.0)
+    await leader.tick()
+    assert await plane.store.document("m", EVIDENCE) is None
+    await plane.store.put_counts("m", "r2", plane.counts(*GOOD).window.to_doc(
+        plane.clock.now(), SPEC.gates.breaker), 15.0)  # fmt: skip
+    for unmeasured in (False, False, True, True, False):
+        if unmeasured:
+            await plane.store.put_tally("m", "1", "r2", foreign)
+        else:
+            await plane.store.put_tally("m", "1", "r2", {"arms": {}})
+        plane.clock.advance(2)
+        await leader.tick()
+    assert (await plane.evidence()).watched_s == 4  # of the second and the last; the first began it
+
+
 async def test_one_migration_in_trouble_does_not_end_another(plane: ControlPlane) -> None:
     plane.specs["n"] = replace(SPEC, name="n")
     await plane.serving()
@@ -257,9 +276,11 @@ async def test_what_slow_is_comes_from_control_and_is_frozen_once(plane: Control
     assert plane.state.slow_after_s == pytest.approx(2.0, rel=0.02)
     traffic.meet(Arm.control, [Outcome.ok] * 500, duration_s=50.0)
     await traffic.write()
+    renewed = plane.store.calls["renew_lease"]
     for _ in range(3):
         await leader.tick()
     assert plane.verbs.count("freeze-baseline") == 1
+    assert plane.store.calls["renew_lease"] == renewed
 
 
 async def test_control_is_described_as_long_as_it_is_what_it_was(plane: ControlPlane) -> None:

@@ -230,6 +230,31 @@ async def test_another_leader_goes_on_where_the_first_one_was_stopped() -> None:
     assert shift.standing == ("running", "", "half")
 
 
+async def test_who_leads_again_goes_on_from_what_others_have_gathered_meanwhile() -> None:
+    shift = await at_canary()
+    await shift.go(20)
+    await shift.leader.close()
+    second = shift.plane.controller("r2")
+    await shift.go(60, leader=second)
+    before = await shift.evidence()
+    await second.close()
+    await shift.go(STEP_S)
+    assert (await shift.evidence()).watched_s == before.watched_s + STEP_S
+
+
+async def test_evidence_of_an_earlier_run_does_not_replace_what_is_remembered_of_this_one() -> None:
+    shift = await at_canary()
+    earlier = shift.plane.server.data.documents["m", EVIDENCE]
+    await shift.plane.act("rollback", "restart", "advance")
+    await shift.go(30)
+    before = await shift.evidence()
+    shift.plane.server.data.documents["m", EVIDENCE] = earlier
+    await shift.leader.close()
+    await shift.go(STEP_S)
+    after = await shift.evidence()
+    assert (after.run, after.watched_s) == (2, before.watched_s + STEP_S)
+
+
 async def test_time_in_which_nobody_led_hardly_counts() -> None:
     shift = await at_canary()
     await shift.go(60)
