@@ -97,12 +97,11 @@ class CountsFlusher:
         """Write down one migration, its windows alone or the `whole`; tell whether the store was there."""
         operation = "put_counts"
         try:
-            run = counts.run
             doc = counts.window.to_doc(now, rules) | {"flush": self._flushes}
             await self._fleet.put_counts(name, self._replica_id, doc, COUNTS_TTL_S)
             if whole:
                 operation = "claim"
-                claims = counts.due(now)
+                run, claims = counts.run, counts.due(now)  # of one moment: the next run may begin meanwhile
                 counts.settle(await self._fleet.claim(name, run, self._replica_id, claims) if claims else [])
                 operation = "put_tally"
                 for scope, tally in counts.docs().items():

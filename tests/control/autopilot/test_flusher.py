@@ -1,5 +1,7 @@
 """What every process writes down about once a second, and what whoever leads makes of it."""
 
+import asyncio
+
 import pytest
 
 from gateway.control.autopilot.flusher import ENDED_S, IDLE_TICKS, CountsFlusher
@@ -226,6 +228,20 @@ async def test_an_answer_that_was_lost_loses_nothing_and_doubles_nothing(
     await process.second()
     counted = await candidate(plane)
     assert (counted.requests, counted.exposure["error"]) == (1, Exposure(1, 1))
+
+
+async def test_a_run_that_begins_during_a_write_claims_nothing_of_the_one_before(
+    plane: ControlPlane,
+) -> None:
+    process = Process(plane)
+    process.store.hang()
+    writing = asyncio.create_task(process.flusher.close())
+    await asyncio.sleep(0)
+    process.happens(ended(Outcome.timeout, "both", run=2))
+    process.store.resume()
+    await writing
+    assert await plane.store.claim("m", 1, "r2", [("error", "both")]) == [True]
+    assert await plane.store.claim("m", 2, "r2", [("error", "both")]) == [False]
 
 
 async def test_a_store_that_lost_its_data_is_told_everything_again(plane: ControlPlane) -> None:
