@@ -1,5 +1,7 @@
 """Who leads, and what becomes of the writes of somebody who does not any more."""
 
+from dataclasses import replace
+
 import pytest
 
 from gateway.control.autopilot import lease
@@ -8,7 +10,7 @@ from gateway.control.autopilot.gather import EVIDENCE
 from gateway.control.service import Ask
 from gateway.core.evidence import Evidence
 from gateway.core.types import Outcome, Phase, to_json
-from tests.support.control import ControlPlane
+from tests.support.control import SPEC, ControlPlane
 from tests.support.memory_store import MemoryStore
 
 BAD = [Outcome.timeout] * 10
@@ -145,6 +147,21 @@ async def test_the_evidence_of_a_deposed_leader_is_refused_by_its_epoch(plane: C
     await leader.tick()
     assert not leader.leader
     assert await plane.evidence() == newer
+
+
+async def test_a_leader_that_was_deposed_in_a_tick_leaves_the_rest_of_it_to_its_successor(
+    plane: ControlPlane,
+) -> None:
+    plane.specs["n"] = replace(SPEC, name="n")
+    await plane.serving()
+    await plane.service.act("n", Ask("start", "ada"))
+    leader = plane.controller()
+    await leader.tick()
+    await plane.store.put_document("m", EVIDENCE, b"{}", epoch=await plane.store.next_epoch())
+    plane.server.data.lease = ("r2", plane.clock.now() + 15)
+    read = plane.store.calls["counts"]
+    await leader.tick()
+    assert plane.store.calls["counts"] == read + 1
 
 
 async def test_a_leader_whose_lease_was_taken_meanwhile_steps_down_instead_of_writing(
