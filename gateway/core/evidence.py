@@ -13,7 +13,8 @@ What the tests eat, by name:
   arms are compared. `fallback` is compared with control's `error`, because nothing rescues control. A tick in
   which an arm had nobody at risk waits for the next one, or a rollout with little traffic could never stop.
 - `min:<name>`, `max_regression` - first failures of the candidate's units at one check, or at all of them,
-  against the share that is tolerated; at every weight and while soaking.
+  against the share that is tolerated; at every weight and while soaking. Not while control is over it too
+  (`as_bad`): what the provider does to both must not be held against one of them once it is over.
 - `drift:<failure>`, `drift:slow_share` - the candidate's requests while soaking, against its own rate when it
   was promoted. By requests, since nearly every unit of a long soak has failed once: so it is an alarm, never
   a rollback.
@@ -32,7 +33,7 @@ from gateway.core.spec import MigrationSpec, Stage
 from gateway.core.stats.eprocess import Pair, log_e, update, update_fixed
 from gateway.core.stats.histogram import count, quantile, share_above
 from gateway.core.stats.sequence import Mean, mean_of
-from gateway.core.tally import ArmTotals, Exposure, RunTally, StageTally
+from gateway.core.tally import ArmTotals, CheckCount, Exposure, RunTally, StageTally
 from gateway.core.types import ERRORS, Arm, MigrationState, Outcome, Phase
 
 REGRESSION = "max_regression"
@@ -42,6 +43,8 @@ SLOW = "slow_share"
 """While soaking: the answers that take longer than the p95 of the promoted candidate."""
 SLOWEST = 0.05
 DEFAULT_MARGIN = 1.25
+LEAST = 20
+"""Control's answers without which nothing is said of it, unless the candidate has fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +206,20 @@ def failures_of(totals: ArmTotals) -> dict[str, Pair]:
     return found
 
 
+def answers(run: RunTally, arm: Arm, checks: Iterable[str]) -> CheckCount:
+    """Return what some checks said of one arm's answers, together."""
+    each = [run.arms[arm].checks.get(name, CheckCount()) for name in checks]
+    return CheckCount(sum(one.passed for one in each), sum(one.failed for one in each))
+
+
+def as_bad(run: RunTally, checks: Iterable[str], limit: float) -> bool:
+    """Return whether control's answers are over the limit as well, as far as there are as many of them."""
+    names = tuple(checks)
+    ours, theirs = (answers(run, arm, names) for arm in (Arm.candidate, Arm.control))
+    of = theirs.passed + theirs.failed
+    return of >= max(min(LEAST, ours.passed + ours.failed), 1) and theirs.failed / of > limit
+
+
 # --- what the tests eat -------------------------------------------------------------------------------------
 
 
@@ -243,7 +260,7 @@ def _absolute(seen: Counted) -> dict[str, _Meal]:
     exposure = seen.run.arms[Arm.candidate].exposure
     each = {check.name: exposure.get(f"check:{check.name}", Exposure()) for check in seen.spec.checks}
     meals = {
-        f"min:{check.name}": _alone(each[check.name], 1 - check.min_pass)
+        f"min:{check.name}": _alone(each[check.name], _own(seen, (check.name,), 1 - check.min_pass))
         for check in seen.spec.checks
         if check.min_pass is not None
     }
@@ -251,8 +268,12 @@ def _absolute(seen: Counted) -> dict[str, _Meal]:
         together = Exposure(
             sum(one.at_risk for one in each.values()), sum(one.failed for one in each.values())
         )
-        meals[REGRESSION] = _alone(together, seen.current_stage.max_regression)
+        meals[REGRESSION] = _alone(together, _own(seen, tuple(each), seen.current_stage.max_regression))
     return meals
+
+
+def _own(seen: Counted, checks: Iterable[str], limit: float | None) -> float | None:
+    return None if limit is not None and as_bad(seen.run, checks, limit) else limit
 
 
 def _alone(exposure: Exposure, limit: float | None) -> _Meal:

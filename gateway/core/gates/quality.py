@@ -16,7 +16,7 @@ the provider is to blame: inconclusive, and it says so. Without checks there is 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from gateway.core.evidence import REGRESSION, SequentialTest, stop_at
+from gateway.core.evidence import REGRESSION, SequentialTest, answers, as_bad, stop_at
 from gateway.core.gates.comparisons import row_of
 from gateway.core.gates.picture import Picture
 from gateway.core.gates.verdict import SHARED, GateResult, MetricRow, Verdict
@@ -24,9 +24,6 @@ from gateway.core.spec import Check
 from gateway.core.stats.eprocess import log_e
 from gateway.core.tally import CheckCount
 from gateway.core.types import Arm
-
-LEAST = 20
-"""Control's answers without which nothing is said of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +100,14 @@ def _against_control(picture: Picture, check: Check, margin: float) -> Finding:
 def _against_limit(picture: Picture, test: str, names: tuple[str, ...], limit: float) -> Finding:
     row = _limit_row(picture, test, names, limit)
     subject, rates = _subject(picture, names), _rates(picture, names)
-    theirs = _count(picture, Arm.control, names)
-    as_bad = _of(theirs) >= LEAST and theirs.failed / _of(theirs) > limit
+    over = row.verdict is Verdict.failed or (row.candidate or 0.0) > limit
     if row.verdict is Verdict.inconclusive:
         return Finding(row.verdict, f"too little data: {subject} has no answer of the candidate's yet", row)
-    if row.verdict is Verdict.passed:
-        return Finding(row.verdict, f"{subject}: {rates}; not shown to be below {1 - limit:.1%}", row)
-    if as_bad:
+    if over and as_bad(picture.run, names, limit):
         reason = f"{subject}: {rates}; control is below {1 - limit:.1%} as well"
         return Finding(Verdict.inconclusive, reason, replace(row, verdict=Verdict.inconclusive), shared=True)
+    if row.verdict is Verdict.passed:
+        return Finding(row.verdict, f"{subject}: {rates}; not shown to be below {1 - limit:.1%}", row)
     return Finding(Verdict.failed, f"{subject}: {rates}; below {1 - limit:.1%}", row)
 
 
@@ -154,9 +150,7 @@ def _passing(counted: CheckCount) -> str:
 
 
 def _count(picture: Picture, arm: Arm, names: tuple[str, ...]) -> CheckCount:
-    checks = picture.run.arms[arm].checks
-    each = [checks.get(name, CheckCount()) for name in names]
-    return CheckCount(sum(one.passed for one in each), sum(one.failed for one in each))
+    return answers(picture.run, arm, names)
 
 
 def _of(counted: CheckCount) -> int:

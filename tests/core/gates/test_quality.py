@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.core.evidence import Evidence, absorb
 from gateway.core.gates.picture import Picture
 from gateway.core.gates.quality import judge_checks, judge_quality
 from gateway.core.gates.verdict import SHARED, GateResult, Verdict
@@ -132,3 +133,25 @@ def test_rows_of_limits_show_shares_of_answers() -> None:
     assert row.margin == pytest.approx(0.05 / 0.04)
     assert (row.n_control, row.n_candidate) == (100, 50)
     assert rows["check:valid"].margin == 1.25
+
+
+@pytest.mark.parametrize("tolerated", [None, 0.05])
+def test_what_the_provider_did_to_both_arms_is_not_held_against_the_candidate_afterwards(
+    tolerated: float | None,
+) -> None:
+    alone = replace(JSON, max_ratio=None, min_pass=0.95 if tolerated is None else None)
+    evidence, outage = Evidence(), [(8 * n, 3 * n) for n in range(1, 6)]
+    said = []
+    for of, failed in [*outage, *((40 + 100 * n, 15) for n in range(1, 6))]:
+        met = {"valid": (of, failed)}
+        moment = replace(judged(met, met, alone, tolerated=tolerated), evidence=evidence)
+        evidence = absorb(evidence, moment, 1.0)
+        said.append(quality(replace(moment, evidence=evidence)).verdict)
+    assert said[:5] == [Verdict.inconclusive] * 5
+    assert said[-1] is Verdict.passed
+    assert Verdict.failed not in said
+
+
+def test_a_control_with_fewer_answers_than_the_candidate_excuses_nothing_until_there_are_enough() -> None:
+    alone = replace(JSON, max_ratio=None)
+    assert quality(judged({"valid": (60, 30)}, {"valid": (3, 3)}, alone)).verdict is Verdict.failed
