@@ -27,6 +27,8 @@ from gateway.core.types import ERRORS, Arm, Outcome
 
 BUCKET_S = 1.0
 """Width of one bucket; a window never reaches back further than its length, and at most this much less."""
+STEP_S = 10
+"""A clock that is behind by more has been set back; by less, somebody was late."""
 JUDGED = BREAKERS
 """The breakers that are judged, in this order."""
 UNITS_PER_BUCKET = 64
@@ -143,7 +145,8 @@ class _Running:
 class Window:
     """What one process saw of one migration's run in the last `span_s` seconds.
 
-    `now` is seconds of one clock, the same in every call; where it steps back, the last bucket goes on.
+    `now` is seconds of one clock, the same in every call. Where it steps back far, what was seen moves with
+    it: else everything would fall into the last bucket until the clock has caught up. By little, it goes on.
     """
 
     def __init__(self, *, span_s: float = 3600.0) -> None:
@@ -158,6 +161,8 @@ class Window:
         """Book the end of a request to its assigned arm."""
         if not booking.telling or not self._enter(booking.place.run):
             return
+        if self._seconds and self._seconds[-1][0] - _ticks(now) > STEP_S:
+            self._move(_ticks(now) - self._seconds[-1][0])
         bucket = self._bucket(booking.place.arm, now)
         outcome, unit_key = booking.outcome, booking.place.unit_key
         bucket.outcomes[outcome] = bucket.outcomes.get(outcome, 0) + 1
@@ -217,6 +222,11 @@ class Window:
         if bucket is None:
             bucket = arms[arm] = _Bucket()
         return bucket
+
+    def _move(self, ticks: int) -> None:
+        """Take what was seen for having been seen at other times; totals are made anew when asked for."""
+        self._seconds = deque((tick + ticks, arms) for tick, arms in self._seconds)
+        self._running, self._looked_at = {}, self._looked_at + ticks
 
     def _look(self, now: int, lengths: set[int]) -> None:
         """Bring the running totals of these lengths up to now; others are not asked for any more."""

@@ -208,7 +208,25 @@ def test_a_clock_that_steps_back_loses_nothing() -> None:
     window = Window()
     window.add(ended(Outcome.ok), 100.0)
     window.add(ended(Outcome.timeout), 40.0)
-    assert tally(window, 101.0) == seen(Outcome.ok, Outcome.timeout)
+    assert tally(window, 41.0) == seen(Outcome.ok, Outcome.timeout)
+
+
+def test_a_clock_that_was_set_back_makes_no_window_longer() -> None:
+    window, rules = Window(), {"error_rate": BreakerRule(0.05, 300)}
+    for second in range(400):
+        window.add(ended(Outcome.ok), 10_000.0 + second)
+    for second in range(400):
+        window.add(ended(Outcome.timeout), 5_000.0 + second)
+        window.to_doc(5_000.0 + second, rules)
+    counted = merge([window.to_doc(5_400.0, rules)], run=1)[300][Arm.candidate]
+    assert (counted.requests, counted.errors) == (299, 299)
+
+
+def test_a_complaint_that_was_settled_late_moves_nothing() -> None:
+    window = Window()
+    window.add(ended(Outcome.ok), 1_000.0)
+    window.complained(place(), 100.0)
+    assert tally(window, 1_001.0) == seen(Outcome.ok, issues=1)
 
 
 # --- adding up processes ------------------------------------------------------------------------------------
