@@ -20,6 +20,8 @@ from gateway.core.types import Arm
 
 ENTRIES = 3
 """Entries of the run that are still booked to; what began before them has no place of its own any more."""
+TASK_CHARS = 100
+"""What is kept of a task's name: callers write it, and cases are written down every second."""
 REQUEST_KINDS = ("error", "fallback", "refusal", "incomplete")
 """Failures that every request can be; the others need somebody who has looked into the answer."""
 
@@ -132,4 +134,4 @@ class Counts:
 
 
 def _case(place: Place, request_id: str, task: str, failure: str, *, at: float) -> Case:
-    return Case(at, place.arm.value, request_id, task, failure)
+    return Case(at, place.arm.value, request_id, task[:TASK_CHARS], failure)

@@ -4,7 +4,7 @@ from typing import Any
 
 from gateway.core.booking import TOOL_ERROR
 from gateway.core.counts import Counts, merge_run, merge_stage
-from gateway.core.counts.counter import ENTRIES, REQUEST_KINDS
+from gateway.core.counts.counter import ENTRIES, REQUEST_KINDS, TASK_CHARS
 from gateway.core.gates.verdict import FAILURES
 from gateway.core.tally import ArmTotals, CheckCount, Exposure, RunTally
 from gateway.core.types import Arm, Outcome
@@ -243,3 +243,11 @@ def test_a_process_that_begins_anew_counts_on_and_nothing_twice() -> None:
         fleet.flush(name, counts)
     assert fleet.candidate().requests == 2
     assert fleet.candidate().exposure["refusal"].failed == 1
+
+
+def test_of_a_tasks_name_no_more_is_kept_than_a_case_needs() -> None:
+    counts = Counts()
+    counts.ended(ended(Outcome.timeout, task="x" * 60_000), NOW)
+    counts.checked(checked(json=False), NOW)
+    (case,) = (case for case in merge_run([counts.docs()["1"]]).cases if case.failure == "error")
+    assert case.task == "x" * TASK_CHARS
