@@ -49,7 +49,7 @@ _BY_STATUS: Mapping[int, type[GatewayError]] = {
 }
 
 
-_ANSWERS = frozenset({"data", "phase", "arm", "allow_users", "replicas", "markdown"})
+_ANSWERS = frozenset({"data", "phase", "arm", "allow_users", "replicas", "markdown", "passed"})
 """Each answer of the admin API has one of these keys."""
 
 

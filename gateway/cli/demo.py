@@ -3,9 +3,9 @@
 import asyncio
 import os
 import signal
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -20,6 +20,8 @@ from gateway.errors import ConfigError, GatewayError
 from gateway.tasks import SystemClock
 
 INTERRUPTED = 130
+
+T = TypeVar("T")
 
 
 def demo(
@@ -38,7 +40,7 @@ def demo(
     traffic of five applications. Exit code: 0 if all of it happened and no caller saw a failure, 1 if not, 2
     if it could not run. With --traffic: 0 when it was stopped.
     """
-    files = _files()
+    files = demo_files()
     catalogue = load_catalogue(files / "models.yaml")
     if traffic is not None:
         asyncio.run(_send(Traffic(traffic, files, catalogue, SystemClock(), say=_say)))
@@ -48,10 +50,19 @@ def demo(
     screen: LiveScreen | PlainScreen = LiveScreen(console) if in_place else PlainScreen(console)
     clock = SystemClock()
     started = clock.monotonic()
+    checks = to_the_end(play(screen, clock, catalogue, files), screen.close)
+    raise typer.Exit(summarise(console, checks, clock.monotonic() - started))
+
+
+def to_the_end(story: Coroutine[Any, Any, T], close: Callable[[], None] = lambda: None) -> T:
+    """Run what starts servers of its own, and return what came of it; told to stop, it ends them and exits.
+
+    `close` ends whatever is drawn, before anything else is said.
+    """
     try:
-        checks = asyncio.run(_until_told_to_stop(play(screen, clock, catalogue, files)))
+        return asyncio.run(_until_told_to_stop(story))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        screen.close()
+        close()
         typer.echo("stopped; nothing is left running", err=True)
         raise typer.Exit(INTERRUPTED) from None
     except BaseExceptionGroup as group:
@@ -59,8 +70,7 @@ def demo(
             raise error from None
         raise
     finally:
-        screen.close()
-    raise typer.Exit(summarise(console, checks, clock.monotonic() - started))
+        close()
 
 
 def summarise(console: Console, checks: Sequence[Check], took_s: float) -> int:
@@ -91,7 +101,7 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-async def _until_told_to_stop(story: Coroutine[Any, Any, list[Check]]) -> list[Check]:
+async def _until_told_to_stop(story: Coroutine[Any, Any, T]) -> T:
     """Run the story; a terminal that closes and a polite kill end it like Ctrl-C does."""
     async with asyncio.TaskGroup() as group:
         telling = group.create_task(story, name="demo")
@@ -100,7 +110,7 @@ async def _until_told_to_stop(story: Coroutine[Any, Any, list[Check]]) -> list[C
     return telling.result()
 
 
-def _files() -> Path:
+def demo_files() -> Path:
     """Return the folder with models.yaml and the demo's traffic: of the working directory, else of the
     checkout."""
     folders = [Path("config"), Path(gateway.__file__).parents[1] / "config"]

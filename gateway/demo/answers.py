@@ -69,7 +69,7 @@ class StreamReader:
             case {"type": "content_block_delta", "index": int() as index, "delta": dict() as delta}:
                 self._extend(index, delta)
             case {"type": "content_block_stop", "index": int() as index} if index in self._arguments:
-                message.content[index]["input"] = parse_json(self._arguments.pop(index) or "{}")
+                self._close(index)
             case {"type": "message_delta", "delta": dict() as delta}:
                 message.stop_reason = delta.get("stop_reason") or message.stop_reason
                 self._report(event.get("usage") or {})
@@ -89,6 +89,12 @@ class StreamReader:
                 block["signature"] = signature
             case {"type": "input_json_delta", "partial_json": str() as part}:
                 self._arguments[index] = self._arguments.get(index, "") + part
+
+    def _close(self, index: int) -> None:
+        try:
+            self.message.content[index]["input"] = parse_json(self._arguments.pop(index) or "{}")
+        except ValueError:
+            self.message.error = "a tool's input that is no JSON"
 
     def _report(self, usage: Mapping[str, Any]) -> None:
         self._reports.append(usage)

@@ -42,8 +42,11 @@ class Callers:
         model: str,
         users: int,
         at_once: int = AT_ONCE,
+        say: Callable[[Conversation], Mapping[str, str]] = lambda _: {},
     ) -> None:
+        """`say` returns the headers that a conversation's requests have besides their own."""
         self._url = url
+        self._say = say
         self._catalogue = catalogue
         self._clock = clock
         self._model = model
@@ -94,9 +97,11 @@ class Callers:
         user = f"user-{user_number:04d}"
         templates = self._applications[user_number % len(self._applications)]
         draw = int.from_bytes(sha256(f"{user}/{round_number}".encode()).digest()[:4], "big")
-        return Conversation(
+        conversation = Conversation(
             templates[draw % len(templates)], user=user, number=round_number, model=self._model
         )
+        conversation.headers.update(self._say(conversation))
+        return conversation
 
     async def _ask(self, client: httpx2.AsyncClient, conversation: Conversation) -> tuple[Seen, bool]:
         """Send one request; return what came back and whether the conversation goes on."""
@@ -135,6 +140,8 @@ class Callers:
             ),
             fallback=headers.get("x-gateway-fallback"),
             complaint=problem,
+            refused=message.stop_reason == "refusal",
+            request_id=headers.get("x-gateway-request-id", ""),
         )
 
 

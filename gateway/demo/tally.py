@@ -32,6 +32,10 @@ class Seen:
     """Names of the rules that changed the request."""
     fallback: str | None = None
     complaint: str | None = None
+    refused: bool = False
+    """The model declined: its own decision, and no complaint."""
+    request_id: str = ""
+    """By which the gateway takes feedback."""
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ import pytest
 from gateway.compat.catalog import Catalogue
 from gateway.config import load_catalogue
 from gateway.core.types import Arm
-from gateway.demo.apps import load_templates
+from gateway.demo.apps import Conversation, load_templates
 from gateway.demo.callers import Callers
 from gateway.demo.tally import Seen
 from gateway.tasks import SystemClock
@@ -118,6 +118,30 @@ def test_everybody_has_one_conversation_before_anybody_has_two(catalogue: Catalo
     users = [callers.conversation(number).user for number in range(14)]
     assert len(set(users[:7])) == 7
     assert users[7:] == users[:7]
+
+
+async def test_a_refusal_and_the_id_for_feedback_are_told(catalogue: Catalogue) -> None:
+    refusal = json.dumps({**MESSAGE, "stop_reason": "refusal"}).encode()
+    refused = answer(refusal, headers=(*HEADERS, b"x-gateway-request-id: gw_1.2"))
+
+    async def script(request: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(refused)
+        await writer.drain()
+
+    reports, _ = await hear(script, catalogue)
+    whole = [seen for _, seen in reports if seen.refused]
+    assert whole
+    assert {(seen.request_id, seen.complaint) for seen in whole} == {("gw_1.2", None)}
+
+
+def test_what_else_a_conversation_says_stands_in_its_headers(catalogue: Catalogue) -> None:
+    def say(conversation: Conversation) -> dict[str, str]:
+        return {"x-gateway-task": conversation.template.application}
+
+    callers = Callers("http://x", TEMPLATES, catalogue, SystemClock(), model="m", users=7, say=say)
+    conversation = callers.conversation(3)
+    assert conversation.headers["x-gateway-task"] == conversation.template.application
+    assert conversation.headers.keys() > {"x-gateway-task"} or conversation.template.headers == {}
 
 
 def test_a_user_stays_with_one_application(catalogue: Catalogue) -> None:

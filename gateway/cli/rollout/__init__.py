@@ -3,6 +3,7 @@
 import typer
 
 from gateway.cli.rollout import papers
+from gateway.cli.rollout.rehearse import rehearse
 from gateway.cli.rollout.watch import watch
 
 
@@ -11,6 +12,7 @@ def add_to(app: typer.Typer) -> None:
     app.command("watch")(watch)
     app.command("plan")(papers.plan)
     app.command("checklist")(papers.checklist)
+    app.command("rehearse")(rehearse)
     app.command("runbook")(papers.runbook)
     app.command("incidents")(papers.incidents)
     app.command("report")(papers.report)
