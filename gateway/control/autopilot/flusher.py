@@ -95,7 +95,7 @@ class CountsFlusher:
         self, name: str, counts: Counts, rules: Mapping[str, BreakerRule], now: float, *, whole: bool
     ) -> bool:
         """Write down one migration, its windows alone or the `whole`; tell whether the store was there."""
-        operation = "put_counts"
+        operation, written = "put_counts", False
         try:
             doc = counts.window.to_doc(now, rules) | {"flush": self._flushes}
             await self._fleet.put_counts(name, self._replica_id, doc, COUNTS_TTL_S)
@@ -106,11 +106,14 @@ class CountsFlusher:
                 operation = "put_tally"
                 for scope, tally in counts.docs().items():
                     await self._fleet.put_tally(name, scope, self._replica_id, tally)
+            written = True
         except StoreUnavailable:
-            counts.unwritten()
             self._on_error(operation)
             if self._failing_since is None:
                 self._failing_since = self._clock.monotonic()
             return False
+        finally:
+            if not written:  # A tick that was cancelled in between included: `close` comes after it.
+                counts.unwritten()
         self._failing_since = None
         return True

@@ -230,6 +230,26 @@ async def test_an_answer_that_was_lost_loses_nothing_and_doubles_nothing(
     assert (counted.requests, counted.exposure["error"]) == (1, Exposure(1, 1))
 
 
+class Leaving(MemoryStore):
+    """The store of a process whose tick is cancelled within its first tally."""
+
+    async def put_tally(self, *args: object, **more: object) -> None:
+        if not self.calls["put_tally"]:
+            self.calls["put_tally"] += 1
+            raise asyncio.CancelledError
+        await super().put_tally(*args, **more)  # type: ignore[arg-type]
+
+
+async def test_what_a_cancelled_tick_did_not_write_is_written_at_the_end(plane: ControlPlane) -> None:
+    process = Process(plane, store=Leaving(plane.server))
+    process.happens(ended(), ended(entry=2))
+    with pytest.raises(asyncio.CancelledError):
+        await process.second()
+    await process.flusher.close()
+    assert (await candidate(plane)).requests == 2
+    assert await plane.store.tallies("m", "1.2")
+
+
 async def test_a_run_that_begins_during_a_write_claims_nothing_of_the_one_before(
     plane: ControlPlane,
 ) -> None:
