@@ -10,20 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.autopilot import (
-    OPERATOR,
-    Crowd,
-    Fleet,
-    Json,
-    Met,
-    Trade,
-    crowd,
-    document,
-    failed_gates,
-    fleet,
-    gate,
-    stage,
-)
+from tests.support.autopilot import OPERATOR, Fleet, Json, document, failed_gates, fleet, gate, stage
+from tests.support.crowd import Crowd, Met, Trade, crowd
 from tests.support.deploy import Simulated, eventually
 from tests.support.features import F5, F51, H45, M51, O5, O45, O46, O47, O48, O55, S5, S46, S55
 

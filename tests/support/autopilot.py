@@ -1,29 +1,20 @@
-"""Migrations that run themselves, as people would watch them: a fleet of real processes, and its callers.
+"""Migrations that run themselves, as people would watch them: a fleet of real processes.
 
 A `Fleet` is some `gateway serve` on one store (a redis-server, or SQLite on one machine), each of which can
-be killed, frozen and started again on the same port. A crowd asks at a steady pace in a thread of its own,
-whatever the test does meanwhile, and remembers what each caller met. Time is compressed: stages hold for a
-second or two, and gates are content with few requests (`document`).
+be killed, frozen and started again on the same port. Time is compressed: stages hold for a second or two, and
+gates are content with few requests (`document`).
 """
 
-import asyncio
-import itertools
 import signal
-import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from random import Random
-from time import monotonic, time
 from typing import Any
 
-from gateway.core.types import parse_json, to_json
-from gateway.demo.apps import Conversation, load_templates
-from gateway.proxy.transport.wire import Origin, Wire
-from tests.support.deploy import REPOSITORY, Deployed, Simulated, deployed, eventually, write_config
+from gateway.core.types import parse_json
+from tests.support.deploy import Deployed, Simulated, deployed, eventually, write_config
 from tests.support.redis_server import RedisServer, binaries
 
 Json = dict[str, Any]
@@ -41,11 +32,6 @@ BREAKERS: Json = {
 """Cost is compared where a test asks for it: the models of a pair differ in price."""
 UNHELD: Json = {"ttft": None, "slow_share": None, "cost": None, "output_tokens": None}
 """No comparison that holds: for the same reason, and because they differ in pace."""
-HEADERS = [
-    (b"x-api-key", b"sk-crowd"),
-    (b"anthropic-version", b"2023-06-01"),
-    (b"content-type", b"application/json"),
-]
 
 
 def stage(name: str, percent: float, **more: Any) -> Json:
@@ -73,175 +59,6 @@ def document(name: str, pair: tuple[str, str], stages: Sequence[Json] = HALF, **
     }
 
 
-# --- callers ------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Trade:
-    """What one application asks, and how often."""
-
-    migration: str
-    model: str
-    per_s: float = 8.0
-    units: int = 120
-    streams: bool = False
-    task: str = ""
-    """`extraction`: asks for JSON, as the demo's application of that name does."""
-    fault: str = ""
-    """What strikes this trade alone, and which of its models, as the simulator takes it; it may change while
-    the crowd is at work (`Crowd.strike`)."""
-    rate: float = 1.0
-    """The share of the requests that it strikes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Met:
-    """One request, as its caller met it."""
-
-    migration: str
-    unit: str
-    gateway: str
-    began_at: float
-    """Epoch seconds."""
-    took_s: float
-    status: int
-    """0: no answer at all, or one that broke off."""
-    headers: Mapping[str, str]
-    error: str = ""
-    """What the answer said was wrong, though it began well."""
-
-    @property
-    def arm(self) -> str:
-        return self.headers.get("x-gateway-arm", "")
-
-    @property
-    def well(self) -> bool:
-        return self.status == 200 and not self.error
-
-
-class Crowd:
-    """Callers at work. `met` grows; read it from any thread."""
-
-    def __init__(self, gateways: Sequence[str], trades: Sequence[Trade]) -> None:
-        self.met: deque[Met] = deque()
-        self.gateways = list(gateways)
-        """May be changed while the crowd is at work."""
-        self._faults = {trade.migration: (trade.fault, trade.rate) for trade in trades}
-        self._trades = trades
-        self._chance = Random(5)
-        self._wires: dict[str, Wire] = {}
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._work()), name="crowd", daemon=True)
-        self._started = threading.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
-
-    def of(self, migration: str, *, since: float = 0.0) -> list[Met]:
-        """Return what callers of one migration met, of requests that began since then."""
-        return [each for each in list(self.met) if each.migration == migration and each.began_at >= since]
-
-    def until(self, migration: str, more: int, *, within_s: float = 30.0) -> None:
-        """Wait until callers of a migration have met that many more answers."""
-        goal = len(self.of(migration)) + more
-        eventually(lambda: len(self.of(migration)) >= goal, within_s=within_s)
-
-    def strike(self, migration: str, fault: str = "", *, rate: float = 1.0) -> None:
-        """Let another fault strike from now on, or none."""
-        self._faults[migration] = fault, rate
-
-    def begin(self) -> None:
-        """Begin to ask."""
-        self._thread.start()
-        self._started.wait(10)
-
-    def end(self) -> None:
-        """Stop asking, and wait for the last answers."""
-        if self._loop is not None and self._stop is not None:
-            self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(40)
-
-    async def _work(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        self._started.set()
-        async with asyncio.TaskGroup() as asking:
-            for trade in self._trades:
-                asking.create_task(self._ask_on(trade, asking, self._stop))
-        for wire in self._wires.values():
-            wire.close()
-
-    async def _ask_on(self, trade: Trade, asking: asyncio.TaskGroup, stop: asyncio.Event) -> None:
-        """Ask at a steady pace, however long answers take."""
-        due = monotonic()
-        for number in itertools.count():
-            if stop.is_set():
-                return
-            url = self.gateways[number % len(self.gateways)]
-            asking.create_task(self._ask(trade, url, number))
-            due += 1 / trade.per_s
-            try:
-                await asyncio.wait_for(stop.wait(), max(due - monotonic(), 0.0))
-            except TimeoutError:
-                continue
-
-    async def _ask(self, trade: Trade, url: str, number: int) -> None:
-        unit = f"user-{number * 7 % trade.units}"
-        headers = [*HEADERS, (b"x-gateway-unit", unit.encode())]
-        if trade.task:
-            headers.append((b"x-gateway-task", trade.task.encode()))
-        fault, rate = self._faults[trade.migration]
-        if fault and self._chance.random() < rate:
-            headers.append((b"x-simulator-fault", fault.encode()))
-        began_at, began = time(), monotonic()
-        answered: dict[str, str] = {}
-        status, error = 0, ""
-        try:
-            body = to_json(_body(trade, unit, number))
-            exchange = await self._wire(url).send(b"POST", b"/v1/messages", headers, body)
-            answered = {name.decode(): value.decode("latin-1") for name, value in exchange.headers}
-            answer = await exchange.read_all(1 << 20)
-            status, error = exchange.status, _wrong(answer, streams=trade.streams)
-        except Exception as failure:
-            error = repr(failure)
-        took_s = monotonic() - began
-        self.met.append(Met(trade.migration, unit, url, began_at, took_s, status, answered, error))
-
-    def _wire(self, url: str) -> Wire:
-        if url not in self._wires:
-            self._wires[url] = Wire(Origin.parse(url), connect_timeout_s=5, first_byte_timeout_s=30)
-        return self._wires[url]
-
-
-_EXTRACTION = next(
-    template for template in load_templates(REPOSITORY / "config" / "demo") if template.expects == "json"
-)
-
-
-def _body(trade: Trade, unit: str, number: int) -> Json:
-    if trade.task == "extraction":
-        return {**Conversation(_EXTRACTION, user=unit, number=number, model=trade.model).body}
-    turns = [{"role": "user", "content": f"Hello {number} from {unit}"}]
-    return {"model": trade.model, "max_tokens": 4000, "stream": trade.streams, "messages": turns}
-
-
-def _wrong(answer: bytes, *, streams: bool) -> str:
-    """Return what an answer says was wrong; empty: it is whole."""
-    if not streams:
-        return "" if answer.endswith(b"}") else "cut"
-    if b"event: error" in answer:
-        return "stream_error"
-    return "" if b"message_stop" in answer else "cut"
-
-
-@contextmanager
-def crowd(gateways: Sequence[str], *trades: Trade) -> Iterator[Crowd]:
-    """Let callers ask until the block ends."""
-    callers = Crowd(gateways, trades)
-    callers.begin()
-    try:
-        yield callers
-    finally:
-        callers.end()
-
-
 # --- the fleet ----------------------------------------------------------------------------------------------
 
 
@@ -254,6 +71,9 @@ class Fleet:
     store_url: str
     upstream: Simulated
     redis: RedisServer | None
+    env: Mapping[str, str] = field(default_factory=dict)
+    links: Mapping[int, str] = field(default_factory=dict)
+    """Where a replica finds the store, if it is to be by a way of its own."""
     replicas: list[Deployed] = field(default_factory=list)
     _stack: ExitStack = field(default_factory=ExitStack)
 
@@ -281,7 +101,8 @@ class Fleet:
     def _launch(self, number: int) -> Deployed:
         port = int(self.replicas[number].url.rpartition(":")[2]) if number < len(self.replicas) else None
         place = self.directory / (f"replica-{number}" if self.redis else "shared")
-        running = deployed(self.config, place, store_url=self.store_url, port=port)
+        store_url = self.links.get(number, self.store_url)
+        running = deployed(self.config, place, store_url=store_url, port=port, env=self.env)
         return self._stack.enter_context(running)
 
     def crash(self, *numbers: int) -> None:
@@ -342,12 +163,16 @@ class Fleet:
         )
         return int(number)
 
-    def evidence(self, name: str) -> Json:
-        """Return what the leader has written down, and under which epoch, as it lies in Redis."""
+    def evidence(self, name: str, *, watched_s: float = 0.0, epoch: int = 0) -> Json:
+        """Return what the leader has written down, and under which epoch, as it lies in Redis; empty until a
+        stage has been watched for so long, under such an epoch."""
         assert self.redis is not None
         with self.redis.client() as client:
             kept = client.hgetall(f"gw:{{{name}}}:document:evidence")
-        return {"epoch": int(kept[b"epoch"]), **parse_json(kept[b"body"])}
+        if not kept:
+            return {}
+        found = {"epoch": int(kept[b"epoch"]), **parse_json(kept[b"body"])}
+        return found if found["watched_s"] >= watched_s and found["epoch"] >= epoch else {}
 
 
 @contextmanager
@@ -357,16 +182,20 @@ def fleet(
     documents: Sequence[Json],
     *,
     replicas: int = 2,
-    shares_redis: bool = True,
+    redis: RedisServer | None = None,
+    sqlite: bool = False,
+    env: Mapping[str, str] | None = None,
+    links: Mapping[int, str] | None = None,
     **sections: Json,
 ) -> Iterator[Fleet]:
-    """Run so many gateways with these migrations until the block ends, on a Redis of their own or on
-    SQLite; `sections` are gateway.yaml's."""
+    """Run so many gateways with these migrations until the block ends: on a Redis of their own unless one is
+    given, or on SQLite; `sections` are gateway.yaml's."""
     config = write_config(directory, upstream.url, *documents, catalogue=None, **sections)
     with ExitStack() as stack:
-        redis = stack.enter_context(RedisServer(next(iter(binaries().values())))) if shares_redis else None
+        if redis is None and not sqlite:
+            redis = stack.enter_context(RedisServer(next(iter(binaries().values()))))
         store_url = redis.url if redis else f"sqlite:///{directory}/gateway.db"
-        running = Fleet(config, directory, store_url, upstream, redis, _stack=stack)
+        running = Fleet(config, directory, store_url, upstream, redis, env or {}, links or {}, _stack=stack)
         running.launch(replicas)
         yield running
 
