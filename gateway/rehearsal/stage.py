@@ -7,7 +7,7 @@ is let loose, and from then on nobody touches anything.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -21,8 +21,6 @@ from gateway.rehearsal.report import Result
 from gateway.rehearsal.witness import Felt, Witness
 from gateway.tasks import Clock
 
-LOOK_S = 0.1
-"""From one look to the next."""
 REASON = "the rehearsal goes on"
 ANSWERED = 10
 """Answers of a candidate that is well, before it is not."""
@@ -37,6 +35,8 @@ LEAST_PERCENT = 20.0
 class Patience:
     """How long each part may take."""
 
+    look_s: float = 0.1
+    """From one look to the next."""
     stage_s: float = 20.0
     """Of a climb, per stage."""
     by_hand_s: float = 2.0
@@ -121,11 +121,12 @@ class Player:
         stage = stages[status["stage"]["index"]]
         last = stage is stages[-1]
         by_hand = not automatic or not (stage.advances or last)
-        if status["phase"] == "paused" and status["reason"] == "approval":
-            await self._world.act(self._spec.name, "approve", REASON)
-        elif status["phase"] == "running" and by_hand:
-            entered_at = float(status["stage"]["entered_at"] or 0.0)
-            if self._clock.now() - entered_at >= self._patience.by_hand_s:
+        entered_at = float(status["stage"]["entered_at"] or 0.0)
+        seen_enough = self._clock.now() - entered_at >= self._patience.by_hand_s
+        with suppress(GatewayError):  # The controller was faster; or it never is, and then it says why.
+            if status["phase"] == "paused" and status["reason"] == "approval":
+                await self._world.act(self._spec.name, "approve", REASON)
+            elif status["phase"] == "running" and by_hand and seen_enough:
                 await self._world.act(self._spec.name, "advance", REASON, force=stage.approval)
 
     # --- a candidate that is not --------------------------------------------------------------------------
@@ -208,10 +209,8 @@ class Player:
             "problem": next((words for words, wrong in problems.items() if wrong), ""),
             "gates": gates,
             # A gate may have seen enough before the first of its callers has its whole answer.
-            "rollback_s": max(at - first, 0.0) if first is not None else None,
-            "last_request_s": max((felt.last_candidate_at or first) - first, 0.0)
-            if first is not None
-            else None,
+            "rollback_s": None if first is None else max(at - first, 0.0),
+            "last_request_s": None if first is None else max((felt.last_candidate_at or first) - first, 0.0),
         }
 
     async def _complain(self, witness: Witness) -> None:
@@ -266,7 +265,7 @@ class Player:
                 return False
             if each is not None:
                 await each()
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(self._patience.look_s)
             await self._look()
         return True
 
