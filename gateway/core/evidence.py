@@ -91,7 +91,9 @@ class Evidence:
     watched_s: float = 0.0
     """How long the present entry has been watched while it was running."""
     paused_s: float = 0.0
-    """How long the present pause has been watched."""
+    """How long the present pause has been watched, for the reason that it has."""
+    paused_for: str = ""
+    """That reason; empty: it is not paused."""
     quiet_s: float = 0.0
     """Watched time since the candidate last got a request."""
     requests: int = 0
@@ -138,10 +140,14 @@ def absorb(evidence: Evidence, seen: Counted, elapsed_s: float) -> Evidence:
         evidence = replace(evidence, entry=state.entry, watched_s=0.0, paused_s=0.0, quiet_s=0.0)
     requests = seen.run.arms[Arm.candidate].requests
     paused = state.phase is Phase.paused
+    paused_for = state.reason if paused else ""
+    # A freeze that has lasted for days is no day that anybody has had to approve.
+    paused_s = evidence.paused_s if paused_for == evidence.paused_for else 0.0
     return replace(
         evidence,
         watched_s=evidence.watched_s + (elapsed_s if state.phase is Phase.running else 0.0),
-        paused_s=evidence.paused_s + elapsed_s if paused else 0.0,
+        paused_s=paused_s + elapsed_s if paused else 0.0,
+        paused_for=paused_for,
         quiet_s=0.0 if requests > evidence.requests else evidence.quiet_s + elapsed_s,
         requests=requests,
         tests=_fed(evidence, seen),

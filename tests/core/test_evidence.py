@@ -62,6 +62,14 @@ def test_a_pause_keeps_what_was_watched_and_the_next_one_begins_anew() -> None:
     assert (evidence.watched_s, evidence.paused_s) == (42.0, 0.0)
 
 
+def test_a_pause_for_another_reason_is_another_pause() -> None:
+    frozen = seen(phase=Phase.paused, reason="freeze")
+    evidence = absorb(absorb(Evidence(run=1, entry=1), frozen, 30.0), frozen, 30.0)
+    assert evidence.paused_s == 60.0
+    waiting = seen(phase=Phase.paused, reason="approval")
+    assert absorb(evidence, waiting, 1.0).paused_s == 1.0
+
+
 def test_another_entry_starts_the_clocks_anew_and_keeps_the_tests() -> None:
     before = absorb(Evidence(), seen(), 50.0)
     after = absorb(before, seen(entry=2), 3.0)
