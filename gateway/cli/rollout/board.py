@@ -244,7 +244,10 @@ def _gates(look: Look, width: int, most: int) -> list[Text]:
     if gates and not open_ones:
         return [Text(f"every gate is green ({len(gates)})", "green")]
     lines = []
-    for gate in sorted(open_ones, key=lambda gate: _WORRIES.get(gate["verdict"], 3)):
+    compared = {row["name"] for row in look.status.get("metrics") or ()}
+    # What has a row of its own above comes last: its verdict stands there.
+    open_ones.sort(key=lambda gate: (_WORRIES.get(gate["verdict"], 3), gate["name"] in compared))
+    for gate in open_ones:
         verdict = str(gate["verdict"])
         head = f"{_MARKS.get(verdict, '?')} {padded(gate['name'], 13)} {padded(verdict, 12)} "
         if gate["name"] not in _DRAWN:

@@ -6,7 +6,8 @@ All rows share one logarithmic axis, so that half and double are equally far fro
     ·   ├────●─┤ │    ·      ● the ratio, ├ ┤ its bounds, │ the highest tolerated ratio, ┊ alike
 
 Bounds that lie beyond the axis end in < or >. The gauge is the evidence on its way to a stop: full, it rolls
-back, or holds where the metric only holds. What a colour says a word says too.
+back, or holds where the metric only holds (the means); theirs is the lower bound on its way from alike to
+the margin. What a colour says a word says too.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from rich.text import Text
 
 from gateway.cli.rollout.words import count, fit, measured, padded
 from gateway.cli.view import VERDICT_STYLE
+from gateway.core.gates.verdict import MEANS
 
 Row = Mapping[str, Any]
 
@@ -93,6 +95,14 @@ def band(row: Row, width: int, scale: int) -> str:
     return "".join(axis)
 
 
+def evidence_of(row: Row) -> float:
+    """Return how near a stop a row is, 0 to 1: none at all for a mean that may well be alike."""
+    lower, margin = row.get("lower"), float(row["margin"])
+    if row["name"] not in MEANS or lower is None or margin <= 1:
+        return float(row.get("evidence") or 0)
+    return min(max(log(lower) / log(margin), 0.0), 1.0) if lower > 0 else 0.0
+
+
 def gauge(evidence: float, width: int) -> str:
     """Return a bar that is full when the evidence suffices."""
     filled = min(max(int(evidence * width), 0), width)
@@ -102,7 +112,7 @@ def gauge(evidence: float, width: int) -> str:
 def _shown(rows: Sequence[Row], most: int) -> list[Row]:
     if len(rows) <= most:
         return list(rows)
-    ranked = sorted(rows, key=lambda row: (row.get("verdict") != "fail", -float(row.get("evidence") or 0)))
+    ranked = sorted(rows, key=lambda row: (row.get("verdict") != "fail", -evidence_of(row)))
     kept = ranked[: max(most - 1, 0)]
     return [row for row in rows if row in kept]
 
@@ -123,7 +133,7 @@ def _arms(into: Columns) -> tuple[str, str]:
 
 def _line(row: Row, into: Columns, scale: int) -> Text:
     name, verdict = str(row["name"]), str(row.get("verdict") or "")
-    evidence = float(row.get("evidence") or 0)
+    evidence = evidence_of(row)
     ratio = row.get("ratio")
     words = [padded(name, into.name)]
     words += [

@@ -4,6 +4,7 @@ Pages are Markdown and go to standard output as they are, so that they can be ke
 what the gateway answered, the page within it.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -16,6 +17,8 @@ from gateway.cli.migration import print_json
 from gateway.errors import BadRequest, NotFound
 
 _MARKS = {"open": ("☐", "yellow"), "done": ("✓", "green"), "not_applicable": ("-", "dim")}
+_ESCAPED = re.compile(r"\\([\\`*_\[\]<>|#])")
+"""Marks that Markdown would obey, as a page's words have them; a table shows them plainly."""
 _PARTS = {"pre": "before", "during": "during", "post": "after"}
 
 RequestsPerMin = Annotated[
@@ -191,7 +194,7 @@ def _items(items: Iterable[Mapping[str, Any]]) -> Any:
         word = "" if item["state"] != "not_applicable" else "does not apply: "
         table.add_row(
             Text(mark, style), item["id"], _PARTS.get(item["part"], item["part"]),
-            item["proof"], item["title"], f"{word}{item['evidence']}",
+            item["proof"], item["title"], _ESCAPED.sub(r"\1", f"{word}{item['evidence']}"),
         )  # fmt: skip
     return table
 
