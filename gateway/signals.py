@@ -9,7 +9,7 @@ from typing import Protocol
 
 from gateway.control.feedback import Feedback
 from gateway.control.reader import Obeyed
-from gateway.control.status import Explanation
+from gateway.control.status import WATCHED, Explanation
 from gateway.core.booking import Checked, Place
 from gateway.core.spec import Check
 from gateway.evals.online import OnlineChecks
@@ -50,6 +50,7 @@ class Signals:
             admit=lambda headers: admit(headers, plane),
             operator_named=operator_named,
             place_now=self._place_now,
+            over=self._is_over,
             told=plane.metrics.feedback,
             clock=plane.clock,
         )
@@ -64,6 +65,12 @@ class Signals:
             counts.checked(checked, self._plane.clock.now())
         for passed in checked.passed.values():
             self._plane.metrics.check(migration, checked.place.arm, "passed" if passed else "failed")
+
+    def _is_over(self, migration: str, run: int) -> bool:
+        """Tell whether nobody counts what comes of a run any more; one that is newer than what is obeyed
+        here has begun elsewhere."""
+        state = self._obeyed().state(migration)
+        return run < state.run or (run == state.run and state.phase not in WATCHED)
 
     async def _place_now(self, migration: str, unit: str) -> Place:
         shown = await self._reader.explain(migration, unit)

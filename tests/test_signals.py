@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx2
@@ -13,7 +13,7 @@ from gateway.control.status import Explanation
 from gateway.core.counts import merge_run
 from gateway.core.spec import Check
 from gateway.core.tally import CheckCount, RunTally
-from gateway.core.types import Arm, Phase
+from gateway.core.types import Arm, MigrationState, Phase
 from gateway.errors import NotFound
 from gateway.signals import Signals
 from tests.support.plane import (
@@ -87,12 +87,14 @@ class Explains:
 
 
 @asynccontextmanager
-async def judging(script: Script = UPSTREAM, **options: Any) -> AsyncIterator[Bench]:
+async def judging(
+    script: Script = UPSTREAM, *, obeyed: MigrationState = ENTERED, **options: Any
+) -> AsyncIterator[Bench]:
     async with in_front_of(script, ENTERED, spec=CHECKED, **options) as process:
         signals = Signals(
             process.plane,
             reader=Explains(),
-            obeyed=_Obeyed,
+            obeyed=lambda: _Obeyed(obeyed),
             operator_named=lambda token: "ann" if token == "op" else None,
         )
         bench = Bench(process, signals)
@@ -100,9 +102,12 @@ async def judging(script: Script = UPSTREAM, **options: Any) -> AsyncIterator[Be
             yield bench
 
 
+@dataclass
 class _Obeyed:
-    def state(self, name: str) -> Any:
-        return ENTERED
+    last: MigrationState
+
+    def state(self, name: str) -> MigrationState:
+        return self.last
 
 
 async def ask(bench: Bench, unit: str, content: bytes = b"", task: str = "extraction") -> Any:
@@ -204,3 +209,13 @@ async def test_a_migration_without_usable_checks_serves_as_ever(checks: tuple[Ch
         bench.process.obey(ENTERED, spec=replace(CHECKED, checks=checks))
         assert (await ask(bench, "alice")).body == BROKEN
         assert (await bench.counted()).arms[Arm.candidate].checks == {}
+
+
+@pytest.mark.parametrize("ended", [{"phase": Phase.rolled_back}, {"phase": Phase.completed}, {"run": 2}])
+async def test_a_complaint_of_a_run_that_has_ended_counts_nowhere_and_is_told_so(ended: Any) -> None:
+    async with judging(obeyed=replace(ENTERED, **ended)) as bench:
+        answer = await ask(bench, "alice")
+        told = await bench.told({"request_id": answer.headers["x-gateway-request-id"], "kind": "issue"})
+        assert (told["http"], told["counted"]) == (202, False)
+        assert told["reason"] == "the run of this request is over"
+        assert (await bench.counted()).arms[Arm.candidate].issues == 0

@@ -65,11 +65,6 @@ class Body(BaseModel):
 class Tally(Protocol):
     """Where what users say of one migration is counted."""
 
-    @property
-    def run(self) -> int:
-        """The newest run of which anything is known here."""
-        ...
-
     def complained(self, place: Place, request_id: str, now: float) -> None:
         """Take a complaint; it counts once per unit and run."""
         ...
@@ -101,15 +96,17 @@ class Feedback:
         admit: Callable[[RawHeaders], object],
         operator_named: Callable[[str], str | None],
         place_now: Callable[[str, str], Awaitable[Place]],
+        over: Callable[[str, int], bool],
         told: Callable[[str, str], None],
         clock: Clock,
     ) -> None:
         """`admit` raises for callers who may not send requests; `place_now` says where a migration books a
-        unit, and raises NotFound; `told` hears of the migration and the kind of all that counts.
+        unit, and raises NotFound; `over` tells whether a run has ended. `told` hears of the migration and the
+        kind of all that counts.
         """
         self._receipts, self._tallies = receipts, tallies
         self._admit, self._operator_named = admit, operator_named
-        self._place_now, self._told, self._clock = place_now, told, clock
+        self._place_now, self._over, self._told, self._clock = place_now, over, told, clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; every failure is in the envelope."""
@@ -169,10 +166,10 @@ class Feedback:
         return self._in_force(subject)
 
     def _in_force(self, subject: Subject) -> Subject:
-        tally, place = self._tallies.get(subject.migration), subject.place
-        if tally is None or place is None or place.run == 0:
+        place = subject.place
+        if subject.migration not in self._tallies or place is None or place.run == 0:
             return _uncounted(subject, "the migration was not running")
-        if place.run < tally.run:
+        if self._over(subject.migration, place.run):
             return _uncounted(subject, "the run of this request is over")
         return subject
 
