@@ -260,6 +260,7 @@ class Gateway:
             if key is not None
             else None,
             show_models=self._metrics.catalogue,
+            url=self._settings.own_url,
             jitter=_jitter,
             clock=self._clock,
             on_result=self._metrics.notification,

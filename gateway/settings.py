@@ -25,7 +25,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from gateway.core.address import store_address, upstream_address
+from gateway.core.address import http_address, store_address, upstream_address
 from gateway.errors import ConfigError
 
 PREFIX = "GATEWAY_"
@@ -153,6 +153,14 @@ class Settings(BaseSettings):
     """How long running answers may take to finish after that."""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = "info"
     log_format: Annotated[Literal["json", "console"], BeforeValidator(_lower)] = "json"
+
+    @property
+    def own_url(self) -> str:
+        """Where the command line finds this gateway; empty: nobody said, so as it is told or by itself."""
+        if self.public_url is not None:
+            return self.public_url
+        everywhere = self.host in ("0.0.0.0", "::")
+        return "" if everywhere or not self.port else http_address(self.host, self.port)
 
     @classmethod
     def load(cls, env: Mapping[str, str] | None = None) -> Self:

@@ -184,3 +184,19 @@ def test_no_credential_shows_in_a_repr() -> None:
         STORE_URL="redis://:hunter4@h",
     )
     assert "hunter" not in f"{found!r} {found} {found.client_keys} {found.model_dump()}"
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({}, "http://127.0.0.1:8080"),
+        ({"HOST": "gw-1", "PORT": "81"}, "http://gw-1:81"),
+        ({"HOST": "::1", "PORT": "81"}, "http://[::1]:81"),
+        ({"HOST": "0.0.0.0"}, ""),
+        ({"HOST": "::"}, ""),
+        ({"PORT": "0"}, ""),
+        ({"HOST": "0.0.0.0", "PUBLIC_URL": "https://gw.test/llm/"}, "https://gw.test/llm"),
+    ],
+)
+def test_people_are_told_of_an_address_that_leads_somewhere(given: dict[str, str], found: str) -> None:
+    assert settings(**given).own_url == found

@@ -24,11 +24,11 @@ from gateway.cli import view
 from gateway.cli.edge import Edge
 from gateway.cli.workers import Workers, metrics_directory
 from gateway.config import Config, load
-from gateway.core.address import shown
+from gateway.core.address import http_address, shown
 from gateway.errors import ConfigError, GatewayError
 from gateway.proxy.transport.wire import Origin
 from gateway.series import share
-from gateway.settings import Settings
+from gateway.settings import PREFIX, Settings
 from gateway.store.backends.factory import make_store
 from gateway.tasks import SystemClock
 
@@ -93,6 +93,7 @@ def serve(
     with bound(settings.host, settings.port) as listener, _shared_metrics(settings):
         view.console().print(_start_block(settings, documents, url_of(listener)))
         sys.stdout.flush()
+        os.environ[f"{PREFIX}PORT"] = str(listener.getsockname()[1])  # for who tells people where it is
         options = {**GATEWAY, "timeout_graceful_shutdown": settings.drain_timeout_s}
         run("gateway.app:create_app", listener, options, workers=settings.workers)
 
@@ -214,7 +215,7 @@ def bound(host: str, port: int) -> Iterator[socket.socket]:
 def url_of(listener: socket.socket) -> str:
     """Return the address that clients use."""
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return http_address(host, port)
 
 
 def _prepare(data_dir: Path) -> None:

@@ -52,6 +52,11 @@ def shown(text: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
+def http_address(host: str, port: int) -> str:
+    """Return where a server on this host and port is found."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def _split(text: str, otherwise: str) -> SplitResult:
     if not _PRINTABLE.fullmatch(text):
         raise ValueError(f"{otherwise}; it holds a space or another character that no address has")

@@ -45,6 +45,8 @@ class Parts:
     models: Callable[[], Awaitable[Live]] | None
     """Reads the vendor's list; None: it is not asked."""
     show_models: Show
+    url: str
+    """Where the command line finds this gateway; empty: at its own default."""
     jitter: Callable[[float], float]
     clock: Clock
     on_result: Callable[[Result], None]
@@ -77,6 +79,7 @@ class Autopilot:
             tasks=tasks,
             clock=parts.clock,
             jitter=parts.jitter,
+            url=parts.url,
             on_result=parts.on_result,
             on_error=parts.on_error,
         )

@@ -17,6 +17,7 @@ from gateway.tasks import Tasks
 from tests.support.control import SPEC, ControlPlane, fill
 from tests.support.eventually import eventually, others
 from tests.support.rows import CATALOGUE
+from tests.support.webhook import receiver
 
 
 @pytest.fixture
@@ -43,6 +44,7 @@ class Process:
             "sinks": dict,
             "models": None,
             "show_models": lambda ids, drifts, at: None,
+            "url": "",
             "jitter": lambda seconds: seconds,
             "clock": plane.clock,
             "on_result": lambda result: None,
@@ -111,6 +113,21 @@ async def test_the_news_is_sent_by_whoever_leads(plane: ControlPlane) -> None:
     assert set(asked) == {"r1"}
     for process in (first, second):
         await process.end()
+
+
+async def test_the_news_says_where_the_command_line_finds_the_gateway(plane: ControlPlane) -> None:
+    with receiver() as hook:
+        told = {SPEC.name: replace(SPEC, notify=("ops",))}
+        sinks = {"ops": Sink("ops", "webhook", hook.url)}
+        process = Process(plane, "r1", sinks=lambda: sinks, specs=lambda: told, url="http://gw.test:81")
+        process.autopilot.start()
+        await eventually(lambda: process.autopilot.leader)
+        await plane.store.put_document(SPEC.name, "notified:ops", b"0", epoch=1)
+        await plane.serving()
+        await process.autopilot.tell()
+        await eventually(lambda: hook.deliveries)
+        await process.end()
+    assert b"--url http://gw.test:81" in hook.deliveries[0].body
 
 
 async def test_retirements_are_those_of_the_catalogue_as_it_is_now(plane: ControlPlane) -> None:
