@@ -143,6 +143,9 @@ def test_a_candidate_that_is_not_fit_is_rolled_back_for_what_is_wrong_with_it(
     assert event["by"] == "controller"
     (incident,) = pilot.incidents(each.name)
     assert each.says in incident["markdown"]
+    listed = pilot.first.admin("GET", "/replicas").json()["data"]
+    assert len(listed) == 2
+    assert all(replica["id"] in incident["markdown"] for replica in listed), "when each sent its last one"
     after = eventually(lambda: _since(callers, each.name, event["at"] + OBEYED_S, least=10))
     assert {met.arm for met in after} == {"control"}
     assert {met.headers["x-gateway-reason"] for met in after} == {"not_running"}
