@@ -14,7 +14,7 @@ from pydantic import Field
 
 from gateway.config.reading import read
 from gateway.config.shapes import Count, Document, Name, Ratio, Text
-from gateway.core.checks import TOOL_ERROR, compile_checks
+from gateway.core.checks import compile_checks
 from gateway.core.spec import Check, CheckKind
 from gateway.errors import ConfigError
 
@@ -117,5 +117,3 @@ def _repeated(checks: Sequence[Check]) -> Iterator[str]:
     for index, name in enumerate(names):
         if name in names[:index]:
             yield f"checks[{index}].name: {name!r} stands twice; give each a name of its own"
-        if name == TOOL_ERROR:
-            yield f"checks[{index}].name: {name!r} is the built-in check of tool calls; give it another name"

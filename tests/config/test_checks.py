@@ -117,12 +117,6 @@ def test_a_schema_s_file_must_be_there_and_be_a_schema(tmp_path: Path) -> None:
     assert found[3].endswith("holds what JSON has not, such as a date without quotes")
 
 
-def test_a_check_with_the_name_of_the_built_in_one_is_refused() -> None:
-    assert problems_of({"kind": "json", "name": "tool_error"}) == [
-        "checks[0].name: 'tool_error' is the built-in check of tool calls; give it another name"
-    ]
-
-
 def test_two_checks_of_one_name_are_refused() -> None:
     again = {"kind": "regex", "pattern": "a"}
     assert problems_of(again, again) == [
