@@ -43,7 +43,7 @@ class Patience:
     """How long a stage that a person advances is looked at."""
     warm_s: float = 10.0
     """Until the candidate has answered a few requests."""
-    detect_s: float = 25.0
+    detect_s: float = 40.0
     """Until a failure is noticed."""
     after_s: float = 1.5
     """How long the callers go on after a rollback."""

@@ -117,12 +117,18 @@ def drawn(report: Report, width: int) -> RenderableType:
         table.add_column(header, justify="right" if number else "left", no_wrap=True)
     for result in report.results:
         table.add_row(*_row(result))
-    parts: list[RenderableType] = [Text(), table, Text(), _wrapped(LEGEND, width, "dim"), Text()]
+    legend = "; ".join([*_where(report), LEGEND])
+    parts: list[RenderableType] = [Text(), table, Text(), _wrapped(legend, width, "dim"), Text()]
     parts += (_why(result, width) for result in report.results)
     if report.changes:
         parts += [Text(), Text("not as it is configured:", style="dim")]
         parts += (_wrapped(line, width, "dim", indent=2) for line in report.changes)
     return Group(*parts, Text())
+
+
+def _where(report: Report) -> Iterator[str]:
+    stages = dict.fromkeys((result.stage, result.percent) for result in report.results if result.stage)
+    yield from (f"failures were let loose in stage {name} ({percent:g} %)" for name, percent in stages)
 
 
 def _row(result: Result) -> Iterator[Text | str]:
@@ -145,8 +151,7 @@ def _mark(result: Result) -> tuple[str, str]:
 
 def _why(result: Result, width: int) -> RenderableType:
     mark, style = _mark(result)
-    where = f" at {result.stage} ({result.percent:g} %)" if result.stage else ""
-    head = _wrapped(f"{mark} {result.failure}: {result.said}{where}", width, style)
+    head = _wrapped(f"{mark} {result.failure}: {result.said}", width, style)
     lines = [view.clean(line) for line in (result.problem, result.why) if line]
     return Group(head, *(_wrapped(line, width, "", indent=2) for line in lines))
 
