@@ -57,7 +57,9 @@ def _stages(spec: MigrationSpec) -> Iterator[str]:
     for index, stage in enumerate(spec.stages):
         place = f"stages[{index}] ({stage.name})"
         if spec.automatic and not stage.advances and stage is not spec.stages[-1]:
-            yield f"{place}: has neither hold nor min_units, so it waits until a person advances"
+            lacks = "has no hold, and min_units is not asked for" if stage.min_units else ""
+            lacks = lacks or "has neither hold nor min_units"
+            yield f"{place}: {lacks}, so it waits until a person advances"
         if not 0 < stage.percent <= 50:
             why = "the arms are compared above 0 % and up to 50 %, and units are counted there"
             if stage.min_units:

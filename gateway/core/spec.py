@@ -74,8 +74,9 @@ class Stage:
 
     @property
     def advances(self) -> bool:
-        """Whether automation may leave this stage: one with neither hold nor units waits for a person."""
-        return self.hold_s > 0 or self.min_units > 0
+        """Whether automation may leave this stage: one with neither hold nor units waits for a person, and so
+        does one with units alone where none are counted."""
+        return self.hold_s > 0 or (self.min_units > 0 and 0 < self.percent <= 50)
 
 
 CheckKind = Literal["json", "json_schema", "regex", "max_chars", "tool_input_valid", "not_empty"]

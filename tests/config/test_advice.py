@@ -122,6 +122,17 @@ def test_a_stage_in_the_middle_that_nothing_ends_waits_for_a_person(write: Write
     ]
 
 
+def test_so_does_one_of_units_alone_where_none_are_counted(write: Write) -> None:
+    stages = (
+        "[{name: a, percent: 1, hold: 1h}, {name: b, percent: 60, min_units: 5}, {name: c, percent: 100}]"
+    )
+    waits, never = warned(write(a=staged(stages)))
+    assert waits.endswith(
+        "(b): has no hold, and min_units is not asked for, so it waits until a person advances"
+    )
+    assert "(b): min_units is never asked for at 60 %" in never
+
+
 def test_a_migration_that_people_advance_warns_of_no_stage(write: Write) -> None:
     stages = "[{name: a, percent: 1}, {name: b, percent: 5}, {name: full, percent: 100}]"
     assert warned(write(a=staged(stages))) == []

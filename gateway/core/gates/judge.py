@@ -128,9 +128,9 @@ class Outlook:
     @property
     def by_hand(self) -> bool:
         """Whether only a person may leave this stage."""
-        spec, stage = self.picture.spec, self.picture.current_stage
+        spec, ends = self.picture.spec, self.gates.keys() & {"hold", "min_units"}
         last = self.picture.state.stage_index >= len(spec.stages) - 1
-        return not spec.automatic or not (stage.advances or last)
+        return not spec.automatic or not (ends or last)
 
     @property
     def quiet(self) -> bool:
@@ -197,7 +197,9 @@ def _why_red(outlook: Outlook) -> str:
 
 
 def _why_by_hand(outlook: Outlook) -> str:
-    stage = outlook.picture.current_stage.name
+    stage, asked = outlook.picture.current_stage.name, outlook.picture.current_stage.min_units
+    if outlook.picture.spec.automatic and asked:
+        return f"stage {stage!r} waits for {asked} units, and none are counted here, so a person advances it"
     if outlook.picture.spec.automatic:
         return f"stage {stage!r} has neither hold nor min_units, so a person advances it"
     return "no stage has hold or min_units, so a person advances"

@@ -304,6 +304,8 @@ def test_a_breaker_trips_in_every_phase_that_serves_and_steered_by_hand_too(
         (SPEC, {"evidence": QUIET}, "holding at 5 %: the candidate has had no request for 8.3 h"),
         (spec_of(Stage("a", 5), STAGES[1]), {},
          "holding at 5 %: stage 'a' has neither hold nor min_units, so a person advances it"),
+        (spec_of(Stage("a", 75, min_units=9), STAGES[0]), {"weight": 75_000},
+         "holding at 75 %: stage 'a' waits for 9 units, and none are counted here, so a person advances it"),
         (spec_of(Stage("a", 5)), {}, "holding at 5 %: no stage has hold or min_units, so a person advances"),
         (first(max_duration_s=60.0), {"enrolled": FEW},
          "holding at 5 %: the stage has not advanced within 60 s: 40 of 100 units"),
@@ -313,6 +315,13 @@ def test_a_breaker_trips_in_every_phase_that_serves_and_steered_by_hand_too(
 )  # fmt: skip
 def test_one_sentence_says_what_it_waits_for(spec: MigrationSpec, changes: dict[str, Any], said: str) -> None:
     assert judge(seen(spec, **changes)).reason.startswith(said)
+
+
+@pytest.mark.parametrize("weight", [0, 60_000, LINE])
+def test_a_stage_of_units_alone_is_not_left_by_itself_where_none_are_counted(weight: int) -> None:
+    for percent in (5, weight * 100 / LINE):  # another weight was set by hand, or it is the stage's own
+        spec = spec_of(Stage("a", percent, min_units=9), *STAGES)
+        assert says(seen(spec, weight=weight, enrolled={})) == ("hold", "none", None)
 
 
 def test_the_sentence_names_the_gates_that_are_not_green() -> None:
