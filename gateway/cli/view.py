@@ -249,7 +249,7 @@ def _autopilot(status: Status) -> Iterator[tuple[str, str]]:
     approval = status.get("approval") or {}
     if approval.get("by"):
         yield "approval", f"by {approval['by']} at {moment(approval['at'])}"
-    elif since := approval.get("waiting_since"):
+    elif (since := approval.get("waiting_since")) is not None:
         yield "approval", f"is all that is missing, since {moment(since)}: `gateway migration approve`"
     elif approval.get("needed"):
         yield "approval", "will be needed to leave this stage"

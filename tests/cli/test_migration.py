@@ -69,6 +69,7 @@ def test_no_events_are_a_sentence(api: AdminApi) -> None:
         ({"phase": "rolled_back", "reason": "automatic"}, 1),
         ({"phase": "paused", "reason": "inconclusive"}, 3),
         ({"phase": "paused", "reason": "user"}, 3),
+        ({"phase": "paused", "reason": "approval"}, 3),
     ],
 )
 def test_wait_returns_the_end_as_exit_code(api: AdminApi, end: dict[str, Any], code: int) -> None:

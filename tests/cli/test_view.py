@@ -78,6 +78,37 @@ def test_the_report_shows_metrics_and_gates() -> None:
         assert part in text
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"summary": "holding at 25 %: 140 of 200 units"}, "holding at 25 %: 140 of 200 units"),
+        ({"watched_s": 129_600.0}, "watched  36 h"),
+        ({"approval": {"needed": True, "waiting_since": 0}}, "is all that is missing, since 1970-01-01"),
+        ({"approval": {"needed": True, "by": "ann", "at": 0}}, "by ann at 1970-01-01 00:00:00"),
+        ({"approval": {"needed": True}}, "will be needed to leave this stage"),
+        ({"cost_microusd": {"control": 12_300_000, "candidate": 98_000}}, "$12.30 control, $0.098 candidate"),
+    ],
+)
+def test_the_report_says_what_automation_waits_for_and_what_it_cost(
+    changes: dict[str, Any], words: str
+) -> None:
+    assert words in drawn(view.status_report(status(**changes)))
+
+
+def test_the_report_of_an_older_gateway_leaves_that_out() -> None:
+    text = drawn(view.status_report(status()))
+    assert [word in text for word in ("watched", "approval", "cost so far")] == [False] * 3
+
+
+@pytest.mark.parametrize(
+    ("microusd", "text"),
+    [(0, "$0"), (1_230_000, "$1.23"), (12_300, "$0.0123"), (98_000, "$0.098"), (4.2, "$0.0000042"),
+     (999_990_000, "$999.99"), (1_234_567_890, "$1,235"), (-4_100_000, "$-4.10")],
+)  # fmt: skip
+def test_money_is_short(microusd: float, text: str) -> None:
+    assert view.money(microusd) == text
+
+
 def test_a_report_in_draft_is_short() -> None:
     draft = status(phase="draft", decision="none", stage={"index": 0, "name": "canary", "entered_at": None})
     assert len(drawn(view.status_report(draft)).splitlines()) == 2

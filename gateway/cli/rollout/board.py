@@ -19,7 +19,8 @@ from gateway.cli.rollout.words import clock, count, fit, folded, padded
 from gateway.core.gates.words import spoken
 
 MONTH_MIN = 30 * 24 * 60
-WIDEST, NARROWEST = 120, 60
+WIDEST, NARROWEST = 120, 70
+"""On a narrower terminal every line is cut where it ends."""
 LOWEST = 16
 EVENTS = 3
 GATES = 3
@@ -68,7 +69,10 @@ def board(look: Look, width: int, height: int) -> Group:
         spare -= 1
     for index in [index for index in _SPACED if blocks[index]][: max(spare, 0)]:
         blocks[index].insert(0, Text())
-    return Group(*[line for block in blocks for line in block][:height])
+    lines = [line for block in blocks for line in block][:height]
+    for line in lines:
+        line.no_wrap, line.overflow = True, "ellipsis"
+    return Group(*lines)
 
 
 def sentence(look: Look) -> str:
@@ -209,9 +213,9 @@ def _share(status: view.Status, ratio: Mapping[str, Any] | None, half: int, widt
     enrolled = status.get("enrolled")
     if not enrolled:
         return left + Text("  enrolled: not known")
-    units = f"  {count(enrolled['control'])} control + {count(enrolled['candidate'])} candidate"
-    told = {"pass": ": even", "fail": ": UNEVEN"}.get(str((ratio or {}).get("verdict")), "")
-    return left + Text(fit(units + told, width - half))
+    units = f"{count(enrolled['control'])} control + {count(enrolled['candidate'])} candidate"
+    told = {"pass": "even: ", "fail": "UNEVEN: "}.get(str((ratio or {}).get("verdict")), "")
+    return left + Text("  " + fit(told + units, width - half - 2))
 
 
 # --- how the arms compare, and what stands in the way -------------------------------------------------------
