@@ -27,7 +27,7 @@ SHARE_OF_USERS = 0.3
 MOST_REQUESTS, MOST_UNITS = 50, 10
 """What a breaker may ask for before it says anything."""
 MOST_ISSUES = 10
-P95_S = 2.0
+P95_S = 4.0
 """The highest limit of a p95 that can be gone over within seconds."""
 PATIENCE_S = 120.0
 """Least `max_duration` and deadline: longer than a stage takes here."""

@@ -96,8 +96,10 @@ class Player:
         async with self._talking(witness):
             limit_s = self._patience.stage_s * len(self._spec.stages)
             over = await self._until(self._over, limit_s, each=self._lend_a_hand)
-        climbed = over and not self._fallen()
-        problem = "" if climbed else f"it did not reach the top: {self._told()}"
+        climbed, why = over and not self._fallen(), self._told()
+        if self._fallen():
+            why = (last_rollback(await self._world.events(self._spec.name)) or {}).get("reason", why)
+        problem = "" if climbed else f"it did not reach the top: {why}"
         if climbed and witness.felt.hurt and not _rejects(self._spec.compat):
             problem = f"{witness.felt.hurt} of its callers could not use the answer ({_worst(witness)})"
         result = Result(
@@ -105,7 +107,7 @@ class Player:
             said="a good candidate is started and left alone",
             ok=not problem,
             ended="climbed" if climbed else "rolled_back" if self._fallen() else "stayed",
-            why=self._told(),
+            why=why if climbed else "",
             problem=problem,
             percent=self._status["weight_percent"],
             took_s=self._clock.monotonic() - began,

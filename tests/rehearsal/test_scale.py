@@ -56,7 +56,7 @@ def test_what_is_short_already_stays() -> None:
 def test_windows_become_seconds_and_limits_reachable() -> None:
     breaker = accelerated(SPEC).spec.gates.breaker
     assert breaker["error_rate"] == BreakerRule(0.05, 10.0, 20, 5)
-    assert breaker["latency_p95_s"] == BreakerRule(2.0, 10.0, 20)
+    assert breaker["latency_p95_s"] == BreakerRule(4.0, 10.0, 20)
     assert breaker["cost_ratio"] == BreakerRule(2.0, 30.0, 50)
     many = Gates(
         breaker={
@@ -143,7 +143,7 @@ def test_nobody_is_told_and_nothing_is_asked_for() -> None:
 def test_what_was_changed_is_told_before_and_after() -> None:
     changes = accelerated(SPEC).changes
     assert "stage canary: hold 2d → 1s, min_units 200 → 9, max_duration 9d → 2m" in changes
-    assert "breaker latency_p95_s: max 60 → 2, window 10m → 10s" in changes
+    assert "breaker latency_p95_s: max 60 → 4, window 10m → 10s" in changes
     assert "gates: no_traffic 6h → 1m" in changes
     assert not any(line.startswith("stage full") for line in changes)
 

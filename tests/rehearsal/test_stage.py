@@ -302,6 +302,7 @@ async def test_a_refused_hand_is_no_end_of_the_rehearsal() -> None:
 async def test_a_climb_that_falls_or_hurts_is_none() -> None:
     result = await player(World(alone=lambda world: world.fall("controller", GATE))).climb()
     assert (result.ok, result.ended) == (False, "rolled_back")
+    assert result.problem == "it did not reach the top: fallback_rate: 28% of 46 requests, above 10%"
     hurting = World(alone=climbing)
     hurting.seen = replace(hurting.seen, complaint="answer was empty")
     result = await player(hurting).climb()

@@ -157,8 +157,8 @@ def test_what_nothing_guards_against_and_what_does_not_climb_is_said(tmp_path: P
     config.write_text(f"{{catalogue: {ROOT}/config/models.yaml, include: [migration.yaml]}}")
     code, said = rehearsed("healthy", "cost", config=config)
     healthy, cost = said["results"]
-    assert (code, said["passed"]) == (1, False)
-    assert (healthy["ok"], healthy["ended"]) == (False, "stayed")
+    assert (code, said["passed"]) == (1, False), said
+    assert (healthy["ok"], healthy["ended"]) == (False, "stayed"), healthy
     assert "cost:" in healthy["problem"]
     assert (cost["ok"], cost["ended"]) == (True, "unguarded")
 
