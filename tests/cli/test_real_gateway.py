@@ -42,3 +42,34 @@ async def test_a_migration_from_the_command_line() -> None:
         assert verbs == ["start", "advance", "set-weight", "set-lists", "emergency-rollback"]
         refused = await migration("advance")
         assert (refused.code, refused.out, "restart" in refused.err) == (2, "", True)
+
+
+async def test_what_is_written_for_people_comes_from_a_real_gateway() -> None:
+    async with World((GOOD,), MODELS, SystemClock(), faults=(), speed=0) as world:
+        env = {"GATEWAY_URL": world.url, "GATEWAY_ADMIN_TOKEN": world.token}
+
+        async def migration(*arguments: str) -> Ran:
+            return await asyncio.to_thread(run, "migration", *arguments, env=env)
+
+        drafted = await migration("watch", "--once")
+        assert (drafted.code, "· internal 0 %   · canary 5 %" in drafted.out) == (0, True)
+        assert (await migration("plan", "--requests-per-min", "60")).first_line == f"# Plan of {GOOD.name}"
+        ticked = await migration("checklist", "--tick", "plan", "--note", "read it")
+        assert (ticked.code, "ticked by demo" in ticked.out) == (0, True)
+        await migration("start")
+        await migration("advance")
+        running = await migration("watch", "--once")
+        assert "✓ internal 0 %   ▶ canary 5 %   · early 25 %" in running.out
+        assert "metric" in running.out
+        assert "advance 0 % → 5 % by demo" in running.out
+        (looked,) = (await migration("watch", "--once", "--json")).out.splitlines()
+        assert [stage["name"] for stage in json.loads(looked)["stages"]] == [
+            stage.name for stage in GOOD.stages
+        ]
+        await migration("rollback", "--reason", "seen enough")
+        assert "seen enough" in (await migration("incidents")).out
+        assert "seen enough" in (await migration("incidents", "--markdown")).out
+        assert "seen enough" in (await migration("watch", "--once")).out
+        assert (await migration("runbook")).first_line == f"# Runbook of {GOOD.name}"
+        assert (await migration("report", "--kind", "final")).code == 0
+        assert (await migration("reports")).code == 0

@@ -2,6 +2,9 @@
 
 import io
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -204,3 +207,14 @@ def test_it_looks_until_an_error_that_will_not_pass(api: AdminApi) -> None:
     ran = run("migration", "watch", "--json", "--interval", "0.1")
     assert (ran.code, ran.err) == (2, "gateway: gone\n")
     assert [json.loads(line)["phase"] for line in ran.out.splitlines()] == ["running", "paused"]
+
+
+def test_ctrl_c_ends_it_and_is_no_failure(api: AdminApi) -> None:
+    api.script(STATUS, status())
+    command = [sys.executable, "-m", "gateway.cli.main", "migration", "watch", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None
+        assert json.loads(watching.stdout.readline())["name"] == NAME
+        watching.send_signal(signal.SIGINT)
+        _, complaint = watching.communicate(timeout=30)
+    assert (watching.returncode, complaint) == (0, "")
