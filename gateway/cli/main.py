@@ -73,7 +73,8 @@ def main(
     """Move an application from one Claude model to the next.
 
     Exit codes: 0 done; 2 could not be done, and one line on standard error says why. `demo`, `models sync`,
-    `migration status --wait`, `migration rehearse` and `migration emergency-rollback` have more, which their help explains.
+    `migration status --wait`, `migration rehearse` and `migration emergency-rollback` have more, which their
+    help explains.
     """
 
 
