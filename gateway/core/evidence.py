@@ -45,6 +45,8 @@ SLOWEST = 0.05
 DEFAULT_MARGIN = 1.25
 LEAST = 20
 """Control's answers without which nothing is said of it, unless the candidate has fewer."""
+FEW = 3
+"""What chance may do to a handful of answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,11 +221,17 @@ def answers(run: RunTally, arm: Arm, checks: Iterable[str]) -> CheckCount:
 
 
 def as_bad(run: RunTally, checks: Iterable[str], limit: float) -> bool:
-    """Return whether control's answers are over the limit as well, as far as there are as many of them."""
+    """Return whether control's answers are over the limit as well, and the candidate's not far worse.
+
+    As far as there are as many of control's; the candidate's may fail twice as often, and `FEW` more.
+    """
     names = tuple(checks)
     ours, theirs = (answers(run, arm, names) for arm in (Arm.candidate, Arm.control))
-    of = theirs.passed + theirs.failed
-    return of >= max(min(LEAST, ours.passed + ours.failed), 1) and theirs.failed / of > limit
+    ours_of, of = ours.passed + ours.failed, theirs.passed + theirs.failed
+    if of < max(min(LEAST, ours_of), 1):
+        return False
+    share = theirs.failed / of
+    return share > limit and ours.failed <= 2 * share * ours_of + FEW
 
 
 # --- what the tests eat -------------------------------------------------------------------------------------

@@ -9,8 +9,9 @@ Three limits, each an e-process of the run that may stop at any look and shares 
 | `max_regression` of the stage | the same, all checks together | always |
 
 The tests count units that fail for the first time, since a busy unit's answers stand or fall together; the
-rates that people read are shares of answers. Where control is over an absolute limit as well, the check or
-the provider is to blame: inconclusive, and it says so. Without checks there is no such gate.
+rates that people read are shares of answers. Where control is over an absolute limit as well, and the
+candidate not far worse, the check or the provider is to blame: inconclusive, and it says so. Without checks
+there is no such gate.
 """
 
 from collections.abc import Iterator

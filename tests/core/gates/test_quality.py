@@ -86,7 +86,7 @@ def test_all_checks_together_are_held_against_the_stages_limit(tolerated: float,
 @pytest.mark.parametrize(
     ("control", "verdict"),
     [
-        ((100, 6), Verdict.inconclusive),
+        ((100, 8), Verdict.inconclusive),
         ((100, 5), Verdict.failed),
         ((20, 2), Verdict.inconclusive),
         ((19, 19), Verdict.failed),
@@ -97,7 +97,7 @@ def test_a_limit_that_control_misses_as_well_blames_the_check(
     control: tuple[int, int], verdict: Verdict
 ) -> None:
     alone = replace(JSON, max_ratio=None)
-    result = quality(judged({"valid": (60, 50)}, {"valid": control}, alone))
+    result = quality(judged({"valid": (60, 12)}, {"valid": control}, alone))
     assert result.verdict is verdict
     assert (SHARED in result.evidence) is (verdict is Verdict.inconclusive)
     assert ("control is below 95.0% as well" in result.reason) is (verdict is Verdict.inconclusive)
@@ -150,6 +150,14 @@ def test_what_the_provider_did_to_both_arms_is_not_held_against_the_candidate_af
     assert said[:5] == [Verdict.inconclusive] * 5
     assert said[-1] is Verdict.passed
     assert Verdict.failed not in said
+
+
+def test_a_control_that_is_a_little_over_the_limit_excuses_no_candidate_that_is_far_worse() -> None:
+    alone = replace(JSON, max_ratio=None)
+    worse = quality(judged({"valid": (60, 60)}, {"valid": (200, 12)}, alone))
+    assert worse.verdict is Verdict.failed
+    alike = quality(judged({"valid": (60, 9)}, {"valid": (200, 24)}, alone))
+    assert (alike.verdict, alike.evidence[SHARED]) == (Verdict.inconclusive, 1)
 
 
 def test_a_control_with_fewer_answers_than_the_candidate_excuses_nothing_until_there_are_enough() -> None:
