@@ -91,6 +91,7 @@ def resolve(named: tuple[NamedSink, ...], environ: Mapping[str, str]) -> tuple[t
 def _is_http(url: str) -> bool:
     try:
         parts = urlsplit(url)
+        port = parts.port  # one that there cannot be is a ValueError
     except ValueError:
         return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname)
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0

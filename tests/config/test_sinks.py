@@ -72,6 +72,10 @@ def test_the_environment_gives_what_is_secret() -> None:
         ({"SLACK_URL": ""}, "notify.slack: SLACK_URL is not set, so nobody is told there"),
         ({"SLACK_URL": "hunter2"}, "notify.slack: SLACK_URL holds no http:// or https:// address"),
         ({"SLACK_URL": "http://[hunter2"}, "notify.slack: SLACK_URL holds no http:// or https:// address"),
+        (
+            {"SLACK_URL": "http://a:99999/hunter2"},
+            "notify.slack: SLACK_URL holds no http:// or https:// address",
+        ),
     ],
 )
 def test_a_place_whose_variable_is_missing_or_wrong_is_left_out_and_said_to_be(
