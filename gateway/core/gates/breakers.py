@@ -1,7 +1,8 @@
 """The absolute limits on what the candidate's callers met lately.
 
 While control is as sick the trouble is the provider's, and moving callers there would not help them: the
-verdict is inconclusive and says so. Too little data is inconclusive too.
+verdict is inconclusive and says so. Too little data is inconclusive too, and so is a value that control's
+own rate comes to by chance: where it has one error in a hundred, two in twenty are no reason.
 
 | breaker | the candidate's value | control is as sick |
 |---|---|---|
@@ -15,11 +16,16 @@ verdict is inconclusive and says so. Too little data is inconclusive too.
 limit a moment before the other, and every second time that is the candidate. So control is as sick from half
 of the limit on, seen by half as many requests, as long as the candidate fails at most twice as often.
 
+Control over the limit is no excuse for a candidate that fails more than twice as often, beyond what chance
+does, where most requests are the candidate's: comparisons have left there, and control would help. Where they
+are not, the window may hold less of the past of the candidate than of control, which an outage strikes alike.
+
 Where the window holds too little of control's cost, its mean over the run stands in.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import log
 
 from gateway.core.gates.verdict import BREAKERS, SHARED, GateResult, Verdict
 from gateway.core.gates.window import NOTHING, Tally, Totals
@@ -29,6 +35,8 @@ from gateway.core.types import ERRORS, Arm
 
 SLOWEST = 0.05
 """The share of answers beyond a p95."""
+SURE = log(10_000)
+"""-ln of the chance below which it was none: windows are looked at all day long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +72,8 @@ class _Seen:
     """What it is the value of; ends the sentence if it is above the limit."""
     shared: str = ""
     """Said instead where control is as sick; empty: it is not."""
+    chance: str = ""
+    """Said instead where control's own rate may come to it by chance; empty: it does not."""
     numbers: Mapping[str, float] = field(default_factory=dict)
     """More of what the verdict is made of."""
 
@@ -113,6 +123,8 @@ def _judge(name: str, asked: _Asked, seen: _Seen) -> GateResult:
     elif seen.shared:
         reason = f"provider: {seen.shared}"
         evidence[SHARED] = 1
+    elif seen.chance:
+        reason = f"too little data: {seen.chance}"
     else:
         verdict, reason = Verdict.failed, f"{seen.said} {seen.above}"
     return GateResult(name, verdict, reason, evidence)
@@ -135,11 +147,12 @@ def _rate(asked: _Asked, failures: int, causes: str) -> _Seen:
     # Nothing rescues control: what the candidate shows as a fallback, control shows as an error.
     value, control_value = _ratio(failures, ours.requests), _ratio(theirs.errors, theirs.requests)
     said, control_said, limit = f"{value:.1%}", f"{control_value:.1%}", f"{asked.rule.max:.1%}"
-    shared = ""
-    if theirs.requests >= asked.least and control_value > asked.rule.max:
-        shared = f"candidate {said} and control {control_said} are both above {limit}"
-    elif _follows(value, control_value, asked.rule.max, theirs.requests, asked.least):
+    both, shared = _Both(failures, ours.requests, theirs.errors, theirs.requests, asked.least), ""
+    if both.sick(asked.rule.max):
         shared = f"candidate {said} is above {limit}, and control with {control_said} on its way there"
+        if control_value > asked.rule.max:
+            shared = f"candidate {said} and control {control_said} are both above {limit}"
+    chance = f"{said} of {ours.requests} requests may be chance: control has {control_said} of its own"
     return _Seen(
         requests=ours.requests,
         control_requests=theirs.requests,
@@ -149,6 +162,7 @@ def _rate(asked: _Asked, failures: int, causes: str) -> _Seen:
         limit=limit,
         above=f"of {ours.requests} requests, above {limit}{causes}",
         shared=shared,
+        chance=chance if both.by_chance else "",
         numbers={"failures": failures},
     )
 
@@ -161,11 +175,12 @@ def _latency(asked: _Asked) -> _Seen:
     slow, control_slow = (
         share_above(arm.durations, asked.rule.max) or 0.0 for arm in (asked.candidate, asked.control)
     )
-    shared = ""
-    if control_timed >= asked.least and control_value > asked.rule.max:
-        shared = f"candidate with {said} and control with {control_value:.3g} s are both above {limit}"
-    elif _follows(slow, control_slow, SLOWEST, control_timed, asked.least):
+    both, shared = _Both(slow * timed, timed, control_slow * control_timed, control_timed, asked.least), ""
+    if both.sick(SLOWEST):
         shared = f"candidate with {said} is above {limit}, and so are {control_slow:.1%} of control's answers"
+        if control_value > asked.rule.max:
+            shared = f"candidate with {said} and control with {control_value:.3g} s are both above {limit}"
+    chance = f"{said} over {timed} requests may be chance: so slow are {control_slow:.1%} of control's"
     return _Seen(
         requests=timed,
         control_requests=control_timed,
@@ -175,6 +190,7 @@ def _latency(asked: _Asked) -> _Seen:
         limit=limit,
         above=f"over {timed} requests, above {limit}",
         shared=shared,
+        chance=chance if both.by_chance else "",
     )
 
 
@@ -224,9 +240,38 @@ _LOOK: Mapping[str, Callable[[_Asked], _Seen]] = {
 }
 
 
-def _follows(ours: float, theirs: float, limit: float, requests: int, least: int) -> bool:
-    """Tell whether control's rate is on its way over the limit as well."""
-    return requests * 2 >= least and theirs > limit / 2 and ours <= 2 * theirs
+@dataclass(frozen=True, slots=True)
+class _Both:
+    """What befell requests of the candidate's, and of control's."""
+
+    failures: float
+    of: int
+    control_failures: float
+    control_of: int
+    least: int
+    """Requests without which nothing is said of an arm."""
+
+    def sick(self, limit: float) -> bool:
+        """Tell whether control is over the limit or on its way there, and so is no help."""
+        ours, theirs = _ratio(self.failures, self.of), _ratio(self.control_failures, self.control_of)
+        if theirs > limit and self.control_of >= self.least:
+            return self.of <= self.control_of or self._explained(2 * theirs)
+        return theirs > limit / 2 and self.control_of * 2 >= self.least and ours <= 2 * theirs
+
+    @property
+    def by_chance(self) -> bool:
+        """Tell whether control's rate, as far as it is known, may well come to the candidate's failures."""
+        return self.control_of >= self.least and self._explained(
+            (self.control_failures + 0.5) / (self.control_of + 1)
+        )
+
+    def _explained(self, rate: float) -> bool:
+        """Tell whether so many failures may be chance at this rate, by Chernoff's bound."""
+        seen = _ratio(self.failures, self.of)
+        if seen <= rate:
+            return True
+        spared = (1 - seen) * log((1 - seen) / (1 - rate)) if seen < 1 else 0.0
+        return self.of * (seen * log(seen / rate) + spared) < SURE
 
 
 def _ratio(part: float, whole: float) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
@@ -138,6 +139,8 @@ def test_where_control_is_too_rare_the_runs_own_mean_stands_in(cost: float, verd
     assert result.evidence["control_cost_microusd"] == cost
 
 
+CALM = tally(500, errors=5)
+HARDLY_EVER = slow(495, 9.0) + slow(5, 90.0)
 HARDLY_SLOW = {bin_of(1.0): 94, bin_of(90.0): 6}
 NEARLY_SLOW = {bin_of(1.0): 96, bin_of(90.0): 4}
 ILL = tally(50, errors=50, fallbacks=50, issues=9, durations={bin_of(90.0): 50})
@@ -146,8 +149,9 @@ ILL = tally(50, errors=50, fallbacks=50, issues=9, durations={bin_of(90.0): 50})
 @pytest.mark.parametrize(
     ("name", "control", "said"),
     [
-        ("error_rate", tally(20, errors=2), "candidate 100.0% and control 10.0% are both above 5.0%"),
-        ("fallback_rate", tally(20, errors=3), "candidate 100.0% and control 15.0% are both above 10.0%"),
+        ("error_rate", tally(50, errors=5), "candidate 100.0% and control 10.0% are both above 5.0%"),
+        ("error_rate", tally(20, errors=10), "candidate 100.0% and control 50.0% are both above 5.0%"),
+        ("fallback_rate", tally(60, errors=9), "candidate 100.0% and control 15.0% are both above 10.0%"),
         ("latency_p95_s", slow(20, 90.0), "are both above 60 s"),
         ("quality_issues", tally(100, issues=18), "9 complaining units, but 18 among control's 100 requests"),
     ],
@@ -165,7 +169,10 @@ def test_trouble_that_control_shares_is_the_providers(name: str, control: Tally,
     [
         ("error_rate", tally(20, errors=1)),
         ("error_rate", tally(9, errors=9)),
+        ("error_rate", tally(40, errors=4)),
         ("fallback_rate", tally(20, errors=2, fallbacks=20)),
+        ("fallback_rate", tally(40, errors=6)),
+        ("latency_p95_s", slow(40, 50.0) + slow(3, 90.0)),
         ("latency_p95_s", slow(9, 90.0)),
         ("latency_p95_s", slow(20, 50.0)),
         ("quality_issues", tally(100, issues=17)),
@@ -182,9 +189,46 @@ def test_trouble_of_the_candidates_alone_is_its_own(name: str, control: Tally) -
 @pytest.mark.parametrize(
     ("name", "candidate", "control", "verdict"),
     [
+        ("error_rate", tally(24, errors=2), tally(500, errors=5), Verdict.inconclusive),
+        ("error_rate", tally(24, errors=4), tally(500, errors=5), Verdict.inconclusive),
+        ("error_rate", tally(24, errors=5), tally(500, errors=5), Verdict.failed),
+        ("error_rate", tally(20, errors=10), tally(20), Verdict.failed),
+        ("error_rate", tally(24, errors=2), tally(19), Verdict.failed),
+        ("error_rate", tally(2000, errors=101), tally(2000, errors=20), Verdict.failed),
+        ("fallback_rate", tally(20, fallbacks=3), tally(500, errors=15), Verdict.inconclusive),
+        ("fallback_rate", tally(20, fallbacks=20), tally(500, errors=15), Verdict.failed),
+        (
+            "latency_p95_s",
+            slow(30, 9.0) + slow(2, 90.0),
+            slow(495, 9.0) + slow(5, 90.0),
+            Verdict.inconclusive,
+        ),
+        ("latency_p95_s", slow(30, 9.0) + slow(9, 90.0), HARDLY_EVER, Verdict.failed),
+    ],
+)
+def test_what_controls_own_rate_may_come_to_by_chance_is_no_reason(
+    name: str, candidate: Tally, control: Tally, verdict: Verdict
+) -> None:
+    result = verdict_of(name, candidate, control)
+    assert result.verdict is verdict
+    assert ("may be chance" in result.reason) is (verdict is Verdict.inconclusive)
+    assert SHARED not in result.evidence
+
+
+def test_a_healthy_candidate_survives_a_hundred_days() -> None:
+    chance, false = Random(5), 0
+    for _ in range(288 * 100):  # windows of five minutes, each with one error in a hundred
+        candidate = tally(24, errors=sum(chance.random() < 0.01 for _ in range(24)))
+        false += candidate.errors > 1 and verdict_of("error_rate", candidate, CALM).verdict is Verdict.failed
+    assert false <= 1  # by the limit alone it is six a day
+
+
+@pytest.mark.parametrize(
+    ("name", "candidate", "control", "verdict"),
+    [
         ("error_rate", tally(100, errors=6), tally(100, errors=4), Verdict.inconclusive),
-        ("error_rate", tally(100, errors=6), tally(1000, errors=25), Verdict.failed),
-        ("error_rate", tally(100, errors=9), tally(100, errors=4), Verdict.failed),
+        ("error_rate", tally(1000, errors=60), tally(1000, errors=25), Verdict.failed),
+        ("error_rate", tally(500, errors=45), tally(1000, errors=40), Verdict.failed),
         ("error_rate", tally(20, errors=20), tally(10, errors=10), Verdict.inconclusive),
         ("fallback_rate", tally(100, fallbacks=11), tally(100, errors=6), Verdict.inconclusive),
         ("latency_p95_s", slow(20, 90.0), slow(10, 90.0), Verdict.inconclusive),
