@@ -116,8 +116,8 @@ FAILURES = (
     ),
     Failure(
         "tool-input",
-        "half of its tool calls miss the tool's schema",
-        ("model={candidate},kind=bad_tool_input,rate=0.5",),
+        "its tool calls miss the tool's schema",
+        ("model={candidate},kind=bad_tool_input",),
         ("tool_error", "quality"),
         shows=_any,
     ),

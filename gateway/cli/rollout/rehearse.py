@@ -11,14 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.cli import view
-from gateway.cli.admin import DEFAULT_URL, AsJson, Name, Url, connect
+from gateway.cli.admin import DEFAULT_URL, Name, Url, connect
 from gateway.cli.demo import demo_files, to_the_end
-from gateway.cli.documents import ConfigFile, config_path
+from gateway.cli.documents import AsJson, ConfigFile, config_path
 from gateway.cli.migration import print_json
 from gateway.config import files, load
 from gateway.core.spec import MigrationSpec
 from gateway.errors import BadRequest
-from gateway.rehearsal.failures import chosen
+from gateway.rehearsal.failures import FAILURES, HEALTHY, chosen
 from gateway.rehearsal.play import Played, partly
 from gateway.rehearsal.play import rehearse as play
 from gateway.rehearsal.report import Report, Result
@@ -31,6 +31,7 @@ LEGEND = (
     "candidate; asked: requests that went there since it went wrong; hurt: callers who could not use their "
     "answer; rescued: answered by control instead"
 )
+KNOWN = ", ".join((HEALTHY, *(failure.name for failure in FAILURES)))
 _ENDED = {"rolled_back": "rolled back", "climbed": "climbed", "stayed": "stayed", "unguarded": "not guarded"}
 
 
@@ -38,7 +39,8 @@ def rehearse(
     name: Name = None,
     config: ConfigFile = None,
     only: Annotated[
-        list[str] | None, typer.Option(metavar="FAILURE", help="Only this; may be given several times.")
+        list[str] | None,
+        typer.Option(metavar="FAILURE", help=f"Only this; may be given several times. One of {KNOWN}."),
     ] = None,
     record: Annotated[
         bool, typer.Option("--record", help="Note the outcome for the checklist of the gateway at --url.")
