@@ -16,7 +16,7 @@ from math import inf
 from typing import Any
 from urllib.parse import unquote
 
-MOST_STEPS = 20_000
+MOST_STEPS = 5_000
 """Of finding the bound itself; what takes more has none."""
 _PATTERN = 100
 """What one pattern costs, per character, in the worst of cases."""
@@ -34,17 +34,23 @@ _NAMES = frozenset({"$anchor", "$dynamicAnchor", "$dynamicRef", "$recursiveAncho
 class Cost:
     """Of one schema."""
 
-    __slots__ = ("_known", "_root")
+    __slots__ = ("_known", "_root", "_seen")
 
     def __init__(self, root: Any) -> None:
         self._root = root
         self._known: dict[int, float] = {}
+        self._seen: dict[tuple[int, int], float] = {}
+        """(Schema, depth) → what is known of it; kept from one depth to the next, as long as it is small."""
 
     def of(self, depth: int) -> float:
         """Return how often a part of a value of this depth may be looked at; infinite: nobody knows."""
+        if any(cost == inf and at <= depth for at, cost in self._known.items()):
+            return inf  # what is deeper costs no less
         if depth not in self._known:
+            if len(self._seen) > MOST_STEPS // 2:
+                self._seen = {}
             try:
-                self._known[depth] = self._cost(self._root, depth, {})
+                self._known[depth] = self._cost(self._root, depth, self._seen)
             except (AttributeError, LookupError, RecursionError, TypeError, ValueError):
                 self._known[depth] = inf
         return self._known[depth]
