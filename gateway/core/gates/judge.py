@@ -70,7 +70,7 @@ def judge(picture: Picture) -> Judgement:
     outlook = Outlook(picture, gates)
     rule = next(rule for rule in _RULES if rule.when(outlook))
     action, pause_reason = _act(outlook, rule)
-    return Judgement(gates, metrics, rule.decision, action, pause_reason, _sentence(outlook, rule))
+    return Judgement(gates, metrics, rule.decision, action, pause_reason, _sentence(outlook, rule, action))
 
 
 def _measure(picture: Picture) -> tuple[tuple[GateResult, ...], tuple[MetricRow, ...]]:
@@ -128,8 +128,11 @@ class Outlook:
     @property
     def by_hand(self) -> bool:
         """Whether only a person may leave this stage."""
-        spec, ends = self.picture.spec, self.gates.keys() & {"hold", "min_units"}
-        last = self.picture.state.stage_index >= len(spec.stages) - 1
+        spec, state = self.picture.spec, self.picture.state
+        ends = self.gates.keys() & {"hold", "min_units"}
+        # A last stage whose weight was lowered by hand is not the end of the ramp.
+        top = round(spec.stages[-1].percent * LINE / 100)
+        last = state.stage_index >= len(spec.stages) - 1 and state.weight >= top
         return not spec.automatic or not (ends or last)
 
     @property
@@ -259,14 +262,15 @@ def _act(outlook: Outlook, rule: _Rule) -> tuple[Action, PauseReason | None]:
 # --- in words -----------------------------------------------------------------------------------------------
 
 
-def _sentence(outlook: Outlook, rule: _Rule) -> str:
+def _sentence(outlook: Outlook, rule: _Rule, action: Action) -> str:
+    """Say what it waits for, or what is done about it: the audit log keeps that as the reason."""
     state = outlook.picture.state
     at, said = percent(state.weight / LINE), rule.said(outlook)
     if rule.decision == "rollback":
         return f"rolling back from {at}: {said}"
     if outlook.soaking:
         return f"soaking: {said}"
-    if state.phase is Phase.paused:
+    if state.phase is Phase.paused and action == "none":
         by = "by a person" if state.reason not in _STAYS else f"({state.reason})"
         return f"paused {by} at {at}: {said}"
     return f"advancing from {at}: {said}" if rule.decision == "advance" else f"holding at {at}: {said}"

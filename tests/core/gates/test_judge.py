@@ -224,7 +224,11 @@ APPROVING = first(approval=True)
 def test_a_paused_stage_goes_on_when_its_reason_is_gone(
     reason: str, spec: MigrationSpec, changes: dict[str, Any], expected: str
 ) -> None:
-    assert judge(seen(spec, phase=Phase.paused, reason=reason, **changes)).action == expected
+    judged = judge(seen(spec, phase=Phase.paused, reason=reason, **changes))
+    assert judged.action == expected
+    # What is done is told as such: the audit log keeps the sentence.
+    begins = {"advance": "advancing from", "rollback": "rolling back from", "none": "paused "}
+    assert judged.reason.startswith(begins.get(expected, "holding at"))
 
 
 def test_what_a_person_paused_is_judged_and_left_alone() -> None:
@@ -322,6 +326,13 @@ def test_a_stage_of_units_alone_is_not_left_by_itself_where_none_are_counted(wei
     for percent in (5, weight * 100 / LINE):  # another weight was set by hand, or it is the stage's own
         spec = spec_of(Stage("a", percent, min_units=9), *STAGES)
         assert says(seen(spec, weight=weight, enrolled={})) == ("hold", "none", None)
+
+
+def test_a_weight_that_was_lowered_at_the_top_is_raised_by_a_person_alone() -> None:
+    top = {"stage_index": 2, "widest": LINE}
+    assert says(seen(weight=LINE, **top)) == ("advance", "advance", None)
+    for weight in (0, 5_000, 99_999):
+        assert says(seen(weight=weight, **top)) == ("hold", "none", None)
 
 
 def test_the_sentence_names_the_gates_that_are_not_green() -> None:
