@@ -144,7 +144,7 @@ def _headline(incident: Incident, facts: Facts) -> str:
     when = f", {later(incident.at, started, f'run {incident.run} began')}" if started is not None else ""
     walked = [each for each in visits(facts.events_of(incident.run)) if each.since < incident.at]
     if walked:
-        began = f"{name_of(walked[-1], spec)} began"
+        began = f"`{name_of(walked[-1], spec)}` began"
         when += f" and {later(incident.at, walked[-1].since, began)}"
     mode = incident.evidence.get("mode")
     leaving = {

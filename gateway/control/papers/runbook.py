@@ -185,7 +185,7 @@ def _comparisons(spec: MigrationSpec) -> Iterator[str]:
     held = ", ".join(f"`{name}` {times(ratio)}" for name, ratio in spec.gates.hold.items())
     if held:
         yield f"holds the stage, and rolls nothing back, while it is certain to be above: {held}"
-    yield "a breaker does not trip while control is over the same limit: that is the provider, and it says so"
+    yield "a breaker does not trip while control is as sick, or nearly: that is the provider, and it says so"
 
 
 def _of_task(check: Check) -> str:
@@ -242,8 +242,8 @@ def _closest(facts: Facts, spec: MigrationSpec) -> Iterator[str]:
     if spec.compat.tasks:
         yield f"{listed(spec.compat.tasks)}: rewritten by rules of their own; nothing was counted yet"
     elif spec.checks:
-        tasks = dict.fromkeys(check.task or "every task" for check in spec.checks)
-        yield f"{listed(tasks)}: checked because it matters; no answer has failed a check yet"
+        named = listed(dict.fromkeys(check.task for check in spec.checks if check.task), "every task")
+        yield f"{named}: checked because it matters; no answer has failed a check yet"
     elif spec.lists.allow_tasks:
         yield f"{listed(spec.lists.allow_tasks)}: first on the candidate; nothing was counted yet"
     else:

@@ -7,7 +7,6 @@ difference. The first of a run tells everything since the run began.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from math import inf
 
 from gateway.control.papers import checklist
 from gateway.control.papers.facts import SERVING, Facts, mean_cost
@@ -30,7 +29,7 @@ from gateway.control.papers.text import (
     times,
     usd,
 )
-from gateway.core.evidence import Baseline, failures_of
+from gateway.core.evidence import Baseline, drift_limit, failures_of
 from gateway.core.spec import MigrationSpec
 from gateway.core.stats.histogram import Histogram, quantile
 from gateway.core.tally import ArmTotals, CheckCount
@@ -136,39 +135,49 @@ def _drift(facts: Facts, candidate: ArmTotals) -> tuple[str, ...]:
     spec = facts.spec
     rows = list(_drifts(promoted, candidate, spec))
     worse = [
-        f"**{name}** has risen above {times(limit)}; whether by chance, the gate `drift` says"
-        for name, _, _, limit, ratio in rows
-        if ratio > limit
+        f"**{row.name}** has risen above {row.limit}; whether by chance, the gate `drift` says"
+        for row in rows
+        if row.beyond
     ]
-    lines = (
-        (name, then, now, times(ratio) if 0 < ratio < inf else "-", times(limit))
-        for name, then, now, limit, ratio in rows
-    )
+    lines = ((row.name, row.then, row.now, times(row.ratio) if row.ratio else "-", row.limit) for row in rows)
     told = f"When it was promoted ({iso(promoted.at)}, {number(promoted.requests)} requests), and lately."
     header = ("candidate", "at the promotion", "lately", "ratio", "limit")
     return told, table(header, lines), bullets(worse or ["nothing has risen above its limit"])
 
 
-def _drifts(
-    promoted: Baseline, candidate: ArmTotals, spec: MigrationSpec
-) -> Iterator[tuple[str, str, str, float, float]]:
-    """Yield (name, then, now, highest tolerated ratio, ratio; 0: not known)."""
+@dataclass(frozen=True, slots=True)
+class _Drift:
+    """One line of what has become of the candidate."""
+
+    name: str
+    then: str
+    now: str
+    ratio: float
+    """0: not known, or there was nothing before."""
+    limit: str
+    """The highest rate, or the highest ratio."""
+    beyond: bool
+
+
+def _drifts(promoted: Baseline, candidate: ArmTotals, spec: MigrationSpec) -> Iterator[_Drift]:
     lately = {name: failed / of for name, (failed, of) in failures_of(candidate).items() if of}
     for name, rate in promoted.rates.items():
         if name in lately:
-            risen = lately[name] / rate if rate else inf if lately[name] else 0.0
-            yield name, share(rate), share(lately[name]), spec.gates.rollback.get(name, 1.25), risen
+            now, limit = lately[name], drift_limit(spec, promoted, name)
+            ratio = now / rate if rate else 0.0
+            yield _Drift(name, share(rate), share(now), ratio, share(limit), now > limit)
     tokens = candidate.output_tokens / candidate.measured if candidate.measured else None
     means = (
         ("cost of a request", promoted.cost_microusd, mean_cost(candidate), "cost", usd),
         ("output tokens", promoted.output_tokens, tokens, "output_tokens", number),
         ("95th percentile", promoted.duration_p95_s, quantile(candidate.durations, 0.95), "slow_share", _s),
     )
-    for name, then, now, gate, shown in means:
+    for name, then, mean, gate, shown in means:
         if then is not None:
-            limit = spec.gates.hold.get(gate, 1.25)
-            told = UNKNOWN if now is None else shown(now)
-            yield name, shown(then), told, limit, now / then if now is not None and then else 0.0
+            most = spec.gates.hold.get(gate, 1.25)
+            told = UNKNOWN if mean is None else shown(mean)
+            ratio = mean / then if mean is not None and then else 0.0
+            yield _Drift(name, shown(then), told, ratio, times(most), ratio > most)
 
 
 def _s(seconds: float) -> str:

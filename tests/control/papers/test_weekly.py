@@ -95,9 +95,9 @@ def promoted(**changes: object) -> Evidence:
 def test_drift_is_measured_against_the_promotion_with_the_gates_limits() -> None:
     facts = soaking().facts(runs={1: tally(arm(5), arm(1000, errors=30, cost=9_600))}, evidence=promoted())
     drift = section(text(facts), "Against the promotion")
-    assert "| error | 1 % | 3 % | 3 × | 1.25 × |" in drift
+    assert "| error | 1 % | 3 % | 3 × | 1.5 % |" in drift
     assert "| cost of a request | $0.008 | $0.0096 | 1.2 × | 1.15 × |" in drift
-    assert "**error** has risen above 1.25 ×" in drift
+    assert "**error** has risen above 1.5 %" in drift
     assert "**cost of a request** has risen above 1.15 ×" in drift
     assert "**output tokens**" not in drift
 
@@ -106,8 +106,18 @@ def test_what_never_happened_before_the_promotion_and_happens_now_is_drift() -> 
     lately = arm(1000, outcomes={"ok": 990, "refused": 10}, checks={"tool_error": CheckCount(9, 1)})
     facts = soaking().facts(runs={1: tally(arm(5), lately)}, evidence=promoted())
     drift = section(text(facts), "Against the promotion")
-    assert "| refusal | 0 % | 1 % | - | 1.5 × |" in drift
-    assert "**refusal** has risen above 1.5 ×" in drift
+    assert "| refusal | 0 % | 1 % | - | 0.08 % |" in drift
+    assert "**refusal** has risen above 0.08 %" in drift
+
+
+def test_one_failure_where_little_was_known_at_the_promotion_is_no_rise() -> None:
+    lately = arm(1000, outcomes={"ok": 998, "refused": 2}, cost=8_000)
+    early = promoted(requests=800, rates={"refusal": 0.0})
+    drift = section(
+        text(soaking().facts(runs={1: tally(arm(5), lately)}, evidence=early)), "Against the promotion"
+    )
+    assert "| refusal | 0 % | 0.20 % | - |" in drift
+    assert "nothing has risen above its limit" in drift
 
 
 def test_checks_of_the_week_are_the_difference_too() -> None:
