@@ -67,6 +67,10 @@ class Facts:
         """What the present run counted."""
         return self.runs.get(self.state.run, RunTally())
 
+    def rests(self, run: int) -> bool:
+        """Tell whether nothing has happened since a run was rolled back."""
+        return self.state.run == run and self.state.phase is Phase.rolled_back
+
     def events_of(self, run: int) -> tuple[Event, ...]:
         """Return a run's events, its start included."""
         return tuple(event for event in self.events if event.after.get("run") == run)

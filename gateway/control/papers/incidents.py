@@ -359,7 +359,7 @@ def _last_sent(incident: Incident, facts: Facts) -> dict[str, float]:
 
 def _over(incident: Incident, facts: Facts, sent: Mapping[str, float]) -> Iterator[str]:
     state = facts.state
-    if state.run != incident.run or state.phase is not Phase.rolled_back:
+    if not facts.rests(incident.run):
         yield f"the migration has moved on since: it is {state.phase.value} in run {state.run}"
         return
     for report in facts.replicas:
@@ -378,12 +378,15 @@ def _over(incident: Incident, facts: Facts, sent: Mapping[str, float]) -> Iterat
 
 
 def _now(incident: Incident, facts: Facts) -> Iterator[str]:
-    name = facts.name
-    yield "everybody is on control, and nothing restarts by itself"
+    name, rests = facts.name, facts.rests(incident.run)
+    here = "everybody is on control, and nothing restarts by itself"
+    yield here if rests else f"another run has begun since: `gateway migration status {name}`"
     if incident.cause == "automatic":
         yield "look the failing requests up in your own logs, and that time on the vendor's status page"
     if any("provider" in str(gate.get("reason", "")) for gate in incident.evidence.get("gates", ())):
         yield "control was as sick: that speaks for the provider, not for the candidate"
+    if not rests:
+        return
     yield (
         f'a new run draws new people: `gateway migration restart {name} --reason "…"`; with '
         "`--exclude-previous` the people of this run stay on control, with `--keep-assignment` (a false "

@@ -128,6 +128,8 @@ def test_an_old_one_says_that_things_have_moved_on() -> None:
     story.do("restart")
     text = paper(story, story.facts(runs={1: HURT}, enrolled=ENROLLED)).markdown
     assert "it is running in run 2" in text
+    assert "everybody is on control" not in text
+    assert "another run has begun since: `gateway migration status" in text
     assert "# Incident 4" in text
 
 
