@@ -63,11 +63,16 @@ def _ends(freeze: Freeze, now: float) -> Iterator[float | None]:
         today = datetime.fromtimestamp(now, tz).date()
         for day in (today - timedelta(days=1), today):
             if _DAYS[day.weekday()] in freeze.days:
-                begin = datetime.combine(day, starts, tz).timestamp()
+                begin = min(_both(datetime.combine(day, starts, tz)))
                 last = day + timedelta(days=1) if ends <= starts else day
-                end = datetime.combine(last, ends, tz).timestamp()
+                end = max(_both(datetime.combine(last, ends, tz)))
                 if begin <= now < end:
                     yield end
+
+
+def _both(moment: datetime) -> tuple[float, float]:
+    """Return what a time of day means where clocks change at that very hour: it may come twice, or never."""
+    return moment.timestamp(), moment.replace(fold=1).timestamp()
 
 
 def _moment(text: str, tz: tzinfo) -> float:

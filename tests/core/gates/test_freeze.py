@@ -98,3 +98,21 @@ def test_what_freezes_lies_ahead(now: int) -> None:
         assert found.until is not None
         assert found.until > now
         assert frozen([WEEKEND, NIGHT, YEAR_END], found.until) is None
+
+
+@pytest.mark.parametrize(
+    ("starts", "ends", "frozen_at", "free_at"),
+    [
+        # 25 October 2026: from two to three comes twice in Berlin, and both times count.
+        ("22:00", "02:30", ["2026-10-25T00:15", "2026-10-25T01:15"], ["2026-10-25T01:30"]),
+        ("02:30", "04:00", ["2026-10-25T00:30", "2026-10-25T01:15"], ["2026-10-25T00:29"]),
+        # 28 March 2027: it never comes, and the window is not lost with it.
+        ("02:30", "03:15", ["2027-03-28T01:10"], ["2027-03-28T01:15"]),
+    ],
+)
+def test_an_hour_that_comes_twice_or_never_is_frozen_rather_than_not(
+    starts: str, ends: str, frozen_at: list[str], free_at: list[str]
+) -> None:
+    window = Freeze("n", days=("sat", "sun"), starts=starts, ends=ends, timezone="Europe/Berlin")
+    assert all(frozen([window], at(now)) for now in frozen_at)
+    assert not any(frozen([window], at(now)) for now in free_at)
