@@ -39,7 +39,7 @@ async def rehearse(
     played: Played, clock: Clock, *, healthy: bool, failures: tuple[Failure, ...], tell: Callable[[str], None]
 ) -> Report:
     """Rehearse a migration; raises GatewayError where that cannot be done. `tell` hears what happens."""
-    copy, started = accelerated(played.spec), clock.monotonic()
+    copy, started = accelerated(played.spec, price_ratio=price_ratio(played)), clock.monotonic()
     templates = load_templates(played.traffic)
 
     def callers() -> Callers:
@@ -71,6 +71,13 @@ async def rehearse(
         results=tuple(results),
         took_s=clock.monotonic() - started,
     )
+
+
+def price_ratio(played: Played) -> float:
+    """Return what the candidate's output costs, as a multiple of control's; 1 where that is not known."""
+    rows = (played.catalogue.find(model) for model in (played.spec.control, played.spec.candidate))
+    control, candidate = (row.prices.output if row and row.prices else 0.0 for row in rows)
+    return candidate / control if control and candidate else 1.0
 
 
 def said(conversation: Conversation, copy: Copy) -> Mapping[str, str]:

@@ -5,6 +5,7 @@ What cannot be rehearsed is left out: freezes, sinks, checks that a simulated mo
 is not as it was configured is told, one line each; what is not told is as it was.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -29,6 +30,8 @@ MOST_REQUESTS, MOST_UNITS = 50, 10
 MOST_ISSUES = 10
 P95_S = 4.0
 """The highest limit of a p95 that can be gone over within seconds."""
+DEARER = 2.5
+"""A wordy candidate gets dearer by more than this, and a healthy one by less."""
 PATIENCE_S = 120.0
 """Least `max_duration` and deadline: longer than a stage takes here."""
 NO_TRAFFIC_S, FRESH_S = 60.0, 15.0
@@ -54,15 +57,18 @@ class Copy:
     """What listed requests call themselves; empty: nothing is on a list."""
 
 
-def accelerated(spec: MigrationSpec) -> Copy:
-    """Return the copy of a migration that can be rehearsed within minutes."""
+def accelerated(spec: MigrationSpec, *, price_ratio: float = 1.0) -> Copy:
+    """Return the copy of a migration that can be rehearsed within minutes.
+
+    `price_ratio` is what the candidate's output costs, as a multiple of control's.
+    """
     longest_s = max((stage.hold_s for stage in spec.stages), default=0.0)
     internal = (*spec.lists.allow_tasks, INTERNAL)[0] if _listed(spec.lists) else ""
     checks, json_task = _checks(spec.checks)
     copy = replace(
         spec,
         stages=tuple(_stage(stage, longest_s) for stage in spec.stages),
-        gates=_gates(spec.gates),
+        gates=_gates(spec.gates, price_ratio),
         checks=checks,
         lists=replace(spec.lists, allow_tasks=(internal,)) if internal else spec.lists,
         freeze=(),
@@ -91,21 +97,27 @@ def _stage(stage: Stage, longest_s: float) -> Stage:
     )
 
 
-def _gates(gates: Gates) -> Gates:
+def _gates(gates: Gates, price_ratio: float) -> Gates:
+    most = {
+        "latency_p95_s": P95_S,
+        "quality_issues": float(MOST_ISSUES),
+        "cost_ratio": round(DEARER * price_ratio, 3),
+    }
     longest_s = max((rule.window_s for rule in gates.breaker.values()), default=0.0)
     return replace(
         gates,
-        breaker={name: _breaker(name, rule, longest_s) for name, rule in gates.breaker.items()},
+        breaker={
+            name: _breaker(rule, longest_s, most.get(name, rule.max)) for name, rule in gates.breaker.items()
+        },
         fresh_s=min(gates.fresh_s, FRESH_S),
         no_traffic_s=min(gates.no_traffic_s, NO_TRAFFIC_S),
     )
 
 
-def _breaker(name: str, rule: BreakerRule, longest_s: float) -> BreakerRule:
-    most = {"latency_p95_s": P95_S, "quality_issues": float(MOST_ISSUES)}
+def _breaker(rule: BreakerRule, longest_s: float, most: float) -> BreakerRule:
     window_s = max(round(rule.window_s * WINDOW_S / longest_s, 1), LEAST_WINDOW_S)
     return BreakerRule(
-        min(rule.max, most.get(name, rule.max)),
+        min(rule.max, most),
         min(window_s, rule.window_s),
         min(rule.min_requests, MOST_REQUESTS),
         min(rule.min_units, MOST_UNITS),
@@ -115,7 +127,7 @@ def _breaker(name: str, rule: BreakerRule, longest_s: float) -> BreakerRule:
 def _checks(checks: tuple[Check, ...]) -> tuple[tuple[Check, ...], str]:
     """Return the checks that can be rehearsed, and the task whose answers must be JSON."""
     known = [
-        replace(check, kind="json", schema="") if check.kind == "json_schema" else check
+        replace(check, kind="json", schema="", name=_named(check)) if check.kind == "json_schema" else check
         for check in checks
         if check.kind not in UNKNOWN
     ]
@@ -124,8 +136,14 @@ def _checks(checks: tuple[Check, ...]) -> tuple[tuple[Check, ...], str]:
     if not asked:
         known.append(Check("json", EXTRACTION, name=f"{EXTRACTION}-json"))
     return tuple(
-        replace(check, task=task) if check.kind == "json" and not check.task else check for check in known
+        replace(check, task=task, name=_named(check)) if check.kind == "json" and not check.task else check
+        for check in known
     ), task
+
+
+def _named(check: Check) -> str:
+    """Return the name of a check that is not what it was, as a document may spell it."""
+    return re.sub(r"[^a-z0-9]+", "-", check.name.lower()).strip("-")[:63] or "json"
 
 
 # --- what was changed ---------------------------------------------------------------------------------------
@@ -168,7 +186,7 @@ def _shown(name: str, value: Any) -> str:
 def _changed_checks(before: tuple[Check, ...], after: tuple[Check, ...]) -> Iterator[str]:
     kept = {check.name: check for check in after}
     for check in before:
-        now = kept.pop(check.name, None)
+        now = kept.pop(check.name, None) or kept.pop(_named(check), None)
         if now is None:
             yield f"check {check.name}: left out, since a simulated model knows nothing of {check.kind}"
         elif now.kind != check.kind:

@@ -71,6 +71,11 @@ def test_windows_become_seconds_and_limits_reachable() -> None:
     assert breaker["latency_p95_s"].max == 0.5
 
 
+def test_a_cheap_candidate_is_dear_at_less() -> None:
+    assert accelerated(SPEC, price_ratio=0.1).spec.gates.breaker["cost_ratio"].max == 0.25
+    assert accelerated(SPEC, price_ratio=5).spec.gates.breaker["cost_ratio"].max == 2
+
+
 def test_margins_are_those_of_the_migration() -> None:
     gates = accelerated(SPEC).spec.gates
     assert (gates.rollback, gates.hold, gates.alpha) == (
@@ -93,6 +98,13 @@ def test_a_schema_is_rehearsed_as_json_of_its_own_task() -> None:
     assert copy.spec.checks == (Check("json", "invoice", "shape", min_pass=0.9),)
     assert copy.json_task == "invoice"
     assert "check shape: asks for JSON, whatever its schema" in copy.changes
+
+
+def test_a_check_that_is_another_has_a_name_that_a_document_may_hold() -> None:
+    schema = Check("json_schema", "The Invoice", "The Invoice-json_schema", schema="{}")
+    copy = accelerated(replace(SPEC, checks=(schema,)))
+    assert [check.name for check in copy.spec.checks] == ["the-invoice-json-schema"]
+    assert "check The Invoice-json_schema: asks for JSON, whatever its schema" in copy.changes
 
 
 def test_a_check_of_every_request_is_one_of_those_that_can_pass_it() -> None:
