@@ -34,6 +34,11 @@ TICK_S = 1.0
 class Obeyed(Protocol):
     """What a process obeys."""
 
+    @property
+    def states(self) -> Mapping[str, MigrationState]:
+        """The states of all migrations that were ever written."""
+        ...
+
     def state(self, name: str) -> MigrationState:
         """Return the migration's state; a draft if it was never written."""
         ...

@@ -75,7 +75,7 @@ class Autopilot:
         self._notifier = Notifier(
             parts.store,
             sinks=parts.sinks,
-            specs=parts.specs,
+            specs=self._told,
             tasks=tasks,
             clock=parts.clock,
             jitter=parts.jitter,
@@ -109,6 +109,11 @@ class Autopilot:
     def judgements(self) -> dict[str, Judgement]:
         """What the gates said in the last tick, by migration; empty where another process leads."""
         return {name: judged.judgement for name, judged in self._controller.judged.items()}
+
+    @property
+    def watched_s(self) -> dict[str, float]:
+        """How long the last tick had watched each stage; empty where another process leads."""
+        return {name: judged.picture.evidence.watched_s for name, judged in self._controller.judged.items()}
 
     def start(self) -> None:
         """Begin every loop."""
@@ -144,6 +149,11 @@ class Autopilot:
             show=self._parts.show_models,
             clock=self._parts.clock,
         )
+
+    def _told(self) -> Mapping[str, MigrationSpec]:
+        """Return the migrations that people hear of: of one whose file has gone, as its run has it."""
+        obeyed = self._parts.replica.snapshot.states
+        return {name: state.spec for name, state in obeyed.items() if state.spec} | dict(self._parts.specs())
 
     def _retires_on(self, model_id: str) -> date | None:
         model = self._parts.catalogue().find(model_id)

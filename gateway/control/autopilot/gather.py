@@ -5,12 +5,14 @@ writes (`flush`), with or without traffic, and one whose number has not moved fo
 whatever the clocks of both say. One that sends heartbeats but has no counts is stale as well, unless it has
 only just begun.
 
-Counts that cannot be read (another version wrote them) make a migration unmeasured; nothing is judged from
-half of the numbers.
+Counts that cannot be read (another version wrote them) make a migration unmeasured: nothing is judged from
+half of the numbers. Breakers go by the windows alone, so tallies that cannot be read, which stay in the store
+for weeks, do not disarm them.
 """
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from gateway.core.counts import merge_run, merge_stage
@@ -55,19 +57,12 @@ class Gatherer:
         entry = await self._store.tallies(name, f"{run}.{state.entry}")
         enrolled = await self.enrolled(state)
         stale = self._stale(name, counts, reports, spec.gates.fresh_s)
+        picture = Picture(spec, state, now, enrolled=enrolled, stale=stale)
         try:
-            return Picture(
-                spec,
-                state,
-                now,
-                windows=merge(counts.values(), state.run),
-                run=merge_run(tallies.values()),
-                stage=merge_stage(entry.values()),
-                enrolled=enrolled,
-                stale=stale,
-            )
+            picture = replace(picture, windows=merge(counts.values(), state.run))
+            return replace(picture, run=merge_run(tallies.values()), stage=merge_stage(entry.values()))
         except ValueError as error:
-            return Picture(spec, state, now, enrolled=enrolled, stale=stale, unmeasured=str(error))
+            return replace(picture, unmeasured=str(error))
 
     async def evidence(self, name: str) -> Evidence | None:
         """Return the evidence that was written last, if it can be read; raises StoreUnavailable."""

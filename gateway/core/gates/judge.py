@@ -22,7 +22,7 @@ not count towards it. Past it, `advance` overlooks what is inconclusive, never w
 
 What automation has paused goes on when the reason is gone (`_STAYS`). What a person has paused is judged, and
 rolled back if need be, and otherwise left alone. Numbers that could not be read make every gate an `error`:
-then nothing is done at all.
+then nothing is done, unless a breaker fails that has its window.
 """
 
 from collections.abc import Callable, Mapping
@@ -42,6 +42,7 @@ from gateway.core.gates.integrity import gone_quiet, judge_integrity
 from gateway.core.gates.picture import Picture
 from gateway.core.gates.quality import judge_checks, judge_quality
 from gateway.core.gates.verdict import (
+    BREAKERS,
     MEANS,
     ORDER,
     SHARED,
@@ -65,12 +66,25 @@ def judge(picture: Picture) -> Judgement:
         return Judgement()
     gates, metrics = _measure(picture)
     if picture.unmeasured:
-        gates = tuple(GateResult(gate.name, Verdict.error, picture.unmeasured) for gate in gates)
-        return Judgement(gates, (), "inconclusive", "none", None, f"not measured: {picture.unmeasured}")
+        return _blind(gates, picture)
     outlook = Outlook(picture, gates)
     rule = next(rule for rule in _RULES if rule.when(outlook))
     action, pause_reason = _act(outlook, rule)
     return Judgement(gates, metrics, rule.decision, action, pause_reason, _sentence(outlook, rule, action))
+
+
+def _blind(gates: tuple[GateResult, ...], picture: Picture) -> Judgement:
+    """Return what can be said where some numbers could not be read."""
+    seen = BREAKERS if picture.windows else ()
+    told = tuple(
+        gate if gate.name in seen else GateResult(gate.name, Verdict.error, picture.unmeasured)
+        for gate in gates
+    )
+    blind = Judgement(told, (), "inconclusive", "none", None, f"not measured: {picture.unmeasured}")
+    if not blind.failed:
+        return blind
+    why = "; ".join(f"{gate.name}: {gate.reason}" for gate in blind.failed)
+    return replace(blind, decision="rollback", action="rollback", reason=why)
 
 
 def _measure(picture: Picture) -> tuple[tuple[GateResult, ...], tuple[MetricRow, ...]]:

@@ -30,7 +30,7 @@ class Picture:
     stale: tuple[str, ...] = ()
     """Expected replicas whose newest counts are missing or older than `gates.fresh_s`."""
     unmeasured: str = ""
-    """Why the numbers could not be read at all; then every gate is an `error`."""
+    """Why numbers could not be read; then every gate is an `error`, but breakers whose windows are here."""
 
     @property
     def current_stage(self) -> Stage:

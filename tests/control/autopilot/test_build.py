@@ -69,6 +69,7 @@ async def test_one_of_two_leads_and_judges_what_both_have_counted(plane: Control
     await eventually(lambda: first.autopilot.judgements)
     assert (first.autopilot.leader, second.autopilot.leader) == (True, False)
     assert second.autopilot.judgements == {}
+    assert (first.autopilot.watched_s, second.autopilot.watched_s) == ({"m": 0.0}, {})
     assert first.tasks.names == ["controller", "counts", "local-breaker", "news"]
     counted = await plane.store.counts("m")
     assert set(counted) == {"r1", "r2"}
@@ -128,6 +129,22 @@ async def test_the_news_says_where_the_command_line_finds_the_gateway(plane: Con
         await eventually(lambda: hook.deliveries)
         await process.end()
     assert b"--url http://gw.test:81" in hook.deliveries[0].body
+
+
+async def test_a_migration_whose_file_has_gone_is_told_of_as_its_run_has_it(plane: ControlPlane) -> None:
+    with receiver() as hook:
+        plane.specs[SPEC.name] = replace(SPEC, notify=("ops",))
+        sinks = {"ops": Sink("ops", "webhook", hook.url)}
+        process = Process(plane, "r1", sinks=lambda: sinks, specs=dict)
+        process.autopilot.start()
+        await eventually(lambda: process.autopilot.leader)
+        await plane.store.put_document(SPEC.name, "notified:ops", b"0", epoch=1)
+        await plane.serving()
+        await plane.replica.refresh()
+        await process.autopilot.tell()
+        await eventually(lambda: hook.deliveries)
+        await process.end()
+    assert b"started" in hook.deliveries[0].body
 
 
 async def test_retirements_are_those_of_the_catalogue_as_it_is_now(plane: ControlPlane) -> None:

@@ -68,6 +68,7 @@ async def test_nothing_of_an_earlier_run_is_in_the_picture(plane: ControlPlane) 
 @pytest.mark.parametrize("scope", ["counts", "1", "1.2"])
 async def test_counts_of_another_form_leave_the_migration_unmeasured(plane: ControlPlane, scope: str) -> None:
     await Traffic(plane).write()
+    await plane.count("r1", plane.counts(Outcome.ok))
     assert plane.state.entry == 2
     if scope == "counts":
         await plane.store.put_counts("m", "r2", {"form": "of the future"}, 15.0)
@@ -75,7 +76,7 @@ async def test_counts_of_another_form_leave_the_migration_unmeasured(plane: Cont
         await plane.store.put_tally("m", scope, "r2", {"form": "of the future"})
     seen = await picture(plane)
     assert "another version" in seen.unmeasured
-    assert seen.windows == {}
+    assert (seen.windows == {}) is (scope == "counts"), "breakers go by windows alone"
 
 
 async def test_a_store_that_is_away_is_said_so(plane: ControlPlane) -> None:
