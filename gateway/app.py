@@ -22,13 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from gateway.config import Config, files, load
-from gateway.config.sinks import resolve
+from gateway.config.sinks import reachable
 from gateway.control.api import build_admin
 from gateway.control.auth import Gatekeeper, Role, Token, local_token
 from gateway.control.autopilot.build import Autopilot, Parts
 from gateway.control.autopilot.gather import Gatherer
 from gateway.control.feedback import PATH as FEEDBACK
-from gateway.control.notify.sinks import Sink
 from gateway.control.papers.desk import Desk
 from gateway.control.reader import Reader
 from gateway.control.service import ControlService
@@ -83,7 +82,7 @@ class Gateway:
         self._config = config
         self._stamps = _stamps(settings.config)
         self._drain = Drain(settings.drain_grace_s)
-        self._sinks = _sinks(config)
+        self._sinks = reachable(config.sinks, os.environ)
         self._table_of: date | None = None
         self._upstream_url = settings.upstream_url or config.upstream_url
         self._tasks = Tasks()
@@ -104,9 +103,7 @@ class Gateway:
         gatekeeper = _gatekeeper(settings)
         self._plane = self._make_plane(gatekeeper)
         self._gatherer = Gatherer(self._store, clock=self._clock)
-        self._desk = Desk(
-            self._store, specs=self._specs, catalogue=lambda: self._config.catalogue, clock=self._clock
-        )
+        self._desk = self._make_desk()
         self._service = self._make_service()
         self._autopilot = self._make_autopilot()
         self._data_path = DataPath(self._plane)
@@ -242,6 +239,15 @@ class Gateway:
             open_items=self._desk.open_items,
         )
 
+    def _make_desk(self) -> Desk:
+        return Desk(
+            self._store,
+            specs=self._specs,
+            catalogue=lambda: self._config.catalogue,
+            sinks=lambda: self._sinks,
+            clock=self._clock,
+        )
+
     def _make_autopilot(self) -> Autopilot:
         # Without a key of the gateway's own nobody is asked: callers' keys are for callers' requests.
         key = self._settings.upstream_api_key
@@ -256,9 +262,7 @@ class Gateway:
             specs=self._specs,
             catalogue=lambda: self._config.catalogue,
             sinks=lambda: self._sinks,
-            models=partial(list_models, self._upstream_url, key.get_secret_value())
-            if key is not None
-            else None,
+            models=partial(list_models, self._upstream_url, key.get_secret_value()) if key else None,
             show_models=self._metrics.catalogue,
             url=self._settings.own_url,
             jitter=_jitter,
@@ -302,6 +306,7 @@ class Gateway:
         self._metrics.backlog(self._ledger.queued)
         self._metrics.leader(self._autopilot.leader)
         self._metrics.gates(self._autopilot.judgements)
+        self._metrics.watched(self._autopilot.watched_s)
 
     def _today(self) -> date:
         return datetime.fromtimestamp(self._clock.now(), UTC).date()
@@ -322,7 +327,7 @@ class Gateway:
             )
         else:
             gone = {each.label for each in self._config.prompts} - {each.label for each in config.prompts}
-            self._config, self._sinks = config, _sinks(config)
+            self._config, self._sinks = config, reachable(config.sinks, os.environ)
             self._obey(self._replica.snapshot)
             logger.info("configuration reloaded")
             if gone:
@@ -372,14 +377,6 @@ async def _say(send: Send, page: Page) -> None:
 
 def _jitter(seconds: float) -> float:
     return seconds * random.uniform(0.8, 1.2)  # noqa: S311 - spreads polls, guards nothing
-
-
-def _sinks(config: Config) -> dict[str, Sink]:
-    """Return who can be told, by name, and log who cannot."""
-    sinks, problems = resolve(config.sinks, os.environ)
-    for problem in problems:
-        logger.warning("somebody cannot be told", extra={"problem": problem})
-    return {sink.name: sink for sink in sinks}
 
 
 def _gatekeeper(settings: Settings) -> Gatekeeper:

@@ -249,11 +249,12 @@ def test_the_rollout_is_shown_as_the_status_has_it(gateway: Deployed, done: list
     eventually(lambda: gateway.metrics()["gateway_snapshot_version"] > 0)
     assert gateway.metrics()["gateway_snapshot_age_seconds"] < 30
     eventually(lambda: gateway.metrics()["gateway_store_backlog"] == 0)
-    eventually(lambda: one(gateway.metrics(), "watched_seconds", migration="m") is not None)
     named = {gate["name"] for gate in gateway.status("m")["gates"]}
     assert {"error_rate", "fallback_rate"} <= named
     eventually(lambda: set(labelled(gateway.metrics(), "gate_verdict", "gate", migration="m")) == named)
     assert labelled(samples, "build_info", "version").total() == 1
+    gateway.act("m", "resume")
+    eventually(lambda: one(gateway.metrics(), "watched_seconds", migration="m") > 0)
     gateway.set_weight("m", 100)
 
 
