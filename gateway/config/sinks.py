@@ -4,6 +4,7 @@ The address of a chat is itself a secret, so it comes from the environment, as w
 the variables, `resolve` reads them. An address in the file is one that everybody may read.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
@@ -14,6 +15,8 @@ from pydantic import AfterValidator, Field, model_validator
 from gateway.config.shapes import SOME, Document
 from gateway.control.notify.sinks import CHANGES, ChangeKind, Sink, SinkKind
 from gateway.core.address import upstream_address
+
+logger = logging.getLogger(__name__)
 
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 _SECRET_PATHS = ("hooks.slack.com", "discord.com", "webhook.office.com")
@@ -86,6 +89,14 @@ def resolve(named: tuple[NamedSink, ...], environ: Mapping[str, str]) -> tuple[t
         secret = environ[each.secret_env] if each.secret_env else ""
         sinks.append(Sink(each.name, each.kind, url, secret, each.events))
     return tuple(sinks), problems
+
+
+def reachable(named: tuple[NamedSink, ...], environ: Mapping[str, str]) -> dict[str, Sink]:
+    """Return who can be told, by name, and log who cannot."""
+    sinks, problems = resolve(named, environ)
+    for problem in problems:
+        logger.warning("somebody cannot be told", extra={"problem": problem})
+    return {sink.name: sink for sink in sinks}
 
 
 def _is_http(url: str) -> bool:

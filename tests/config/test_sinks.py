@@ -7,7 +7,7 @@ import pytest
 
 from gateway.config.documents import GatewayDocument
 from gateway.config.shapes import validated
-from gateway.config.sinks import NamedSink, resolve, to_sinks
+from gateway.config.sinks import NamedSink, reachable, resolve, to_sinks
 from gateway.control.notify.sinks import CHANGES, Sink
 from gateway.errors import ConfigError
 
@@ -82,6 +82,13 @@ def test_a_place_whose_variable_is_missing_or_wrong_is_left_out_and_said_to_be(
     environ: dict[str, str], problem: str
 ) -> None:
     assert resolve(sinks_of(slack=SLACK), environ) == ((), [problem])
+
+
+def test_who_cannot_be_told_is_logged_and_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    told = reachable(sinks_of(slack=SLACK, ops=OPS), {"OPS_SECRET": "s"})
+    assert list(told) == ["ops"]
+    (line,) = caplog.records
+    assert "SLACK_URL" in vars(line)["problem"]
 
 
 def test_a_webhook_that_should_be_signed_is_not_told_unsigned() -> None:

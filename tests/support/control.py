@@ -99,9 +99,14 @@ class ControlPlane:
         self.replica = ScriptedReplica(self.store, self.clock)
         self.specs = dict(specs if specs is not None else {SPEC.name: SPEC})
         self.catalogue = Catalogue(())
+        self.sinks = {"ops", "slack"}
         self.gatherer = Gatherer(self.store, clock=self.clock)
         self.desk = Desk(
-            self.store, specs=lambda: self.specs, catalogue=lambda: self.catalogue, clock=self.clock
+            self.store,
+            specs=lambda: self.specs,
+            catalogue=lambda: self.catalogue,
+            sinks=lambda: self.sinks,
+            clock=self.clock,
         )
         reader = Reader(
             self.store,

@@ -98,6 +98,7 @@ class Story:
             "file_spec": self.spec,
             "control": CATALOGUE.find(self.spec.control),
             "candidate": CATALOGUE.find(self.spec.candidate),
+            "sinks": frozenset({"ops", "slack"}),
             "events": tuple(self.events),
         }
         return Facts(**(known | changes))

@@ -125,7 +125,7 @@ def _before(facts: Facts) -> Iterator[Item]:
         ("rehearsal", "Every rollback was rehearsed", "auto", _rehearsal(facts)),
         ("prices", "Prices are known for both models", "auto", _prices(facts, spec)),
         ("served", "The candidate takes what the traffic asks for", "auto", _served(facts, spec)),
-        ("sinks", "Somebody is notified", "auto", _sinks(spec)),
+        ("sinks", "Somebody is notified", "auto", _sinks(facts, spec)),
         ("alerts", "The receivers of alerts have confirmed one", "person", _NOBODY),
         ("plan", "The stages were reviewed against the plan", "person", _NOBODY),
         ("prompts", "Prompts and their variants were reviewed", "person", _NOBODY),
@@ -202,10 +202,13 @@ def _lost(control: Model, candidate: Model) -> list[str]:
     return lost
 
 
-def _sinks(spec: MigrationSpec) -> tuple[bool, str]:
+def _sinks(facts: Facts, spec: MigrationSpec) -> tuple[bool, str]:
     named = dict.fromkeys((*spec.notify, *spec.on_rollback.notify))
     if not named:
         return False, "neither notify nor on_rollback.notify names a sink"
+    deaf = [sink for sink in named if sink not in facts.sinks]
+    if deaf:
+        return False, f"not configured in gateway.yaml, or without its variable: {', '.join(deaf)}"
     return True, f"told: {', '.join(named)}"
 
 

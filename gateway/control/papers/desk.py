@@ -66,7 +66,7 @@ class Kept:
 
 
 class Desk:
-    """Writes papers. `specs` and `catalogue` are asked each time: files may change."""
+    """Writes papers. `specs`, `catalogue` and `sinks`, all who can be told, are asked each time."""
 
     def __init__(
         self,
@@ -74,11 +74,13 @@ class Desk:
         *,
         specs: Callable[[], Mapping[str, MigrationSpec]],
         catalogue: Callable[[], Catalogue],
+        sinks: Callable[[], Iterable[str]],
         clock: Clock,
     ) -> None:
         self._store = store
         self._specs = specs
         self._catalogue = catalogue
+        self._sinks = sinks
         self._clock = clock
 
     # --- for whoever asks: each raises NotFound and StoreUnavailable
@@ -189,6 +191,7 @@ class Desk:
             now=now,
             state=state,
             file_spec=file_spec,
+            sinks=frozenset(self._sinks()),
             events=events,
             runs={run: await self._tally(name, run) for run in _runs(state.run)},
             windows=_windows((await self._store.counts(name)).values(), state.run),

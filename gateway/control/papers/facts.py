@@ -30,6 +30,8 @@ class Facts:
     control: Model | None = None
     candidate: Model | None = None
     """Their rows of the catalogue."""
+    sinks: frozenset[str] = frozenset()
+    """Who can be told, by name: gateway.yaml has them, and their variables are set."""
     events: tuple[Event, ...] = ()
     """The whole audit log, oldest first."""
     runs: Mapping[int, RunTally] = field(default_factory=dict)

@@ -97,6 +97,12 @@ def test_somebody_must_be_notified() -> None:
     assert state(Story(nobody).facts(), "sinks") == "open"
 
 
+def test_a_sink_that_nobody_configured_hears_of_nothing() -> None:
+    facts = Story().facts(sinks=frozenset({"ops"}))
+    assert state(facts, "sinks") == "open"
+    assert item(facts, "sinks").evidence.endswith(": slack")
+
+
 def test_a_tick_names_its_author_and_note() -> None:
     found = item(ticked(Story(), "alerts", note="paged ann").facts(), "alerts")
     assert (found.state, found.proof) == ("done", "person")

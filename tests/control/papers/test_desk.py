@@ -227,5 +227,5 @@ async def test_a_paper_that_cannot_be_read_is_written_anew(plane: ControlPlane) 
 async def test_papers_outlive_the_migrations_file(plane: ControlPlane) -> None:
     await plane.act("start", "rollback", force=True, reason="test")
     gone: Mapping[str, MigrationSpec] = {}
-    desk = Desk(plane.store, specs=lambda: gone, catalogue=lambda: CATALOGUE, clock=plane.clock)
+    desk = Desk(plane.store, specs=lambda: gone, catalogue=lambda: CATALOGUE, sinks=tuple, clock=plane.clock)
     assert (await desk.report("m", "final")).markdown.startswith("# Final report of m")
