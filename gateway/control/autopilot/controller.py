@@ -271,6 +271,8 @@ class Controller:
             if self._aftercare is None or epoch is None:
                 return
             judged = self.judged.get(name)
+            if judged is not None and judged.judgement.action != "none":
+                continue  # What was judged is over; the next tick sees what came of it.
             try:
                 marked = await self._ask("tend", self._aftercare.tend(state, judged, epoch=epoch))
                 if marked is not None and judged is not None:

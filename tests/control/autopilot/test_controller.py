@@ -241,6 +241,17 @@ async def test_papers_come_after_everything_else_and_for_every_migration(plane: 
     assert sorted(notes.seen) == [("m", True, epoch), ("n", False, epoch)]
 
 
+async def test_nothing_is_told_of_a_run_that_this_very_tick_has_ended(plane: ControlPlane) -> None:
+    await plane.serving()
+    notes = Notes()
+    leader = plane.controller(aftercare=notes)
+    await plane.count("r1", plane.counts(*BAD))
+    await leader.tick()
+    assert (plane.state.phase, notes.seen) == (Phase.rolled_back, [])
+    await leader.tick()
+    assert [(name, judged) for name, judged, _ in notes.seen] == [("m", False)]
+
+
 async def test_what_aftercare_marks_is_in_the_evidence_from_then_on(plane: ControlPlane) -> None:
     await plane.serving()
     leader = plane.controller(aftercare=Notes(mark=True))
