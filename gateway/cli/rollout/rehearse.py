@@ -1,6 +1,7 @@
 """`gateway migration rehearse`: what a rehearsal showed, as a table, and as the checklist's proof."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -32,19 +33,21 @@ LEGEND = (
     "answer; rescued: answered by control instead"
 )
 KNOWN = ", ".join((HEALTHY, *(failure.name for failure in FAILURES)))
+Only = Annotated[
+    list[str] | None,
+    typer.Option(metavar="FAILURE", help=f"Only this; may be given several times. One of {KNOWN}."),
+]
+Record = Annotated[
+    bool, typer.Option("--record", help="Note the outcome for the checklist of the gateway at --url.")
+]
 _ENDED = {"rolled_back": "rolled back", "climbed": "climbed", "stayed": "stayed", "unguarded": "not guarded"}
 
 
 def rehearse(
     name: Name = None,
     config: ConfigFile = None,
-    only: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FAILURE", help=f"Only this; may be given several times. One of {KNOWN}."),
-    ] = None,
-    record: Annotated[
-        bool, typer.Option("--record", help="Note the outcome for the checklist of the gateway at --url.")
-    ] = False,
+    only: Only = None,
+    record: Record = False,
     *,
     as_json: AsJson = False,
     url: Url = DEFAULT_URL,
@@ -64,15 +67,11 @@ def rehearse(
     if record:
         with connect(url) as admin:
             admin.get(admin.resolve(spec.name))  # Rather now than after minutes.
-    traffic = demo_files() / "demo"
-    played = Played(spec, documents.catalogue, files(path)[1], traffic)
+    played = Played(spec, documents.catalogue, files(path)[1], demo_files() / "demo")
     console = Console(stderr=True, markup=False, highlight=False) if as_json else view.console()
-    story = play(
-        played, SystemClock(), healthy=healthy, failures=failures, tell=lambda line: _tell(console, line)
-    )
-    report = to_the_end(story)
-    if only:
-        report = partly(report)
+    tell = partial(_tell, console)
+    report = to_the_end(play(played, SystemClock(), healthy=healthy, failures=failures, tell=tell))
+    report = partly(report) if only else report
     if as_json:
         print_json(report.document())
     else:
