@@ -296,8 +296,7 @@ class ControlService:
     ) -> MigrationState:
         while True:
             attempts -= 1
-            stored = await self._store.load()
-            before = stored.get(name) or MigrationState(name)
+            before = await self._agreed(name)
             file_spec = self.read.file_spec(before)
             if if_match is not None and before.version != if_match:
                 raise StaleWrite(
@@ -314,6 +313,14 @@ class ControlService:
             except StaleWrite:
                 if not attempts:
                     raise
+
+    async def _agreed(self, name: str) -> MigrationState:
+        """Return what the fleet has agreed on, also where the store has just come back without it."""
+        stored = await self._store.load()
+        if self._replica.snapshot.state(name).order > (stored.get(name) or MigrationState(name)).order:
+            await self._replica.refresh()
+            stored = await self._store.load()
+        return stored.get(name) or MigrationState(name)
 
     async def _spread(self, state: MigrationState, timeout_s: float) -> Acknowledgements | None:
         """Obey `state` here, and wait a little for the others; None if the store went away meanwhile."""

@@ -155,8 +155,10 @@ class Replica:
     # --- what the control plane uses ------------------------------------------------------------------
 
     async def refresh(self) -> None:
-        """Obey and acknowledge what the store has now; raises StoreUnavailable."""
-        await self._take(await self._load())
+        """Obey and acknowledge what the store has now, and give it what it lost; raises StoreUnavailable."""
+        loaded = await self._load()
+        await self._take(loaded)
+        await self._give_back(loaded)
 
     async def kill_locally(self, name: str, by: str, reason: str) -> None:
         """Stop the candidate in this process, then wherever this disk is shared, until the fleet agrees."""
@@ -300,8 +302,8 @@ class Replica:
 
     # --- mending --------------------------------------------------------------------------------------
 
-    async def _mend(self, loaded: Snapshot) -> None:
-        """Give the store what it lost, and what it was not there for."""
+    async def _give_back(self, loaded: Snapshot) -> None:
+        """Give the store what it lost."""
         newer = [
             state for name, state in self._agreed.states.items() if state.order > loaded.state(name).order
         ]
@@ -310,6 +312,10 @@ class Replica:
             logger.warning("the store had lost states; they are restored", extra={"migrations": restored})
             await self._share_secret()
             self._on_loss(self.secret)
+
+    async def _mend(self, loaded: Snapshot) -> None:
+        """Give the store what it lost, and what it was not there for."""
+        await self._give_back(loaded)
         for name, state in self._agreed.states.items():
             if state.killed and state.order == loaded.state(name).order and not loaded.state(name).killed:
                 # The store lost a kill, and somebody wrote another state of its order before it was restored.

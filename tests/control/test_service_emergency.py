@@ -38,6 +38,19 @@ async def test_an_emergency_stops_everything_and_counts_acknowledgements(plane: 
     assert event.evidence == {"mode": "evict"}
 
 
+async def test_an_emergency_in_a_store_that_came_back_empty_stops_what_the_fleet_agreed_on(
+    plane: ControlPlane,
+) -> None:
+    await plane.act("start", "advance")
+    agreed = plane.state
+    plane.store.server.lose()
+    plane.replica.gives_back = True
+    await plane.service.emergency_rollback("m", by="ada", reason="")
+    assert plane.state.killed
+    assert (plane.state.run, plane.state.evicted_run) == (agreed.run, agreed.run)
+    assert plane.state.order > agreed.order, "a process that still has what was before must not win"
+
+
 async def test_an_emergency_evicts_where_a_drain_is_configured() -> None:
     plane = ControlPlane({"m": replace(SPEC, on_rollback=OnRollback(mode="drain"))})
     await plane.act("start")

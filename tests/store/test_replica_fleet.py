@@ -166,6 +166,14 @@ async def test_a_store_that_comes_back_empty_gets_its_states_back_and_nobody_not
     assert await fleet.store.next_epoch() > 1
 
 
+async def test_what_the_store_lost_is_there_again_when_somebody_wants_to_write_over_it(fleet: Fleet) -> None:
+    written = await fleet.write(RUNNING)
+    member = await fleet.join("a")
+    fleet.server.lose()
+    await member.replica.refresh()
+    assert fleet.server.data.states["m"] == written
+
+
 async def test_a_failover_that_lost_the_last_write_does_not_undo_it(fleet: Fleet) -> None:
     await fleet.write(RUNNING)
     members = [await fleet.join("a"), await fleet.join("b")]

@@ -63,9 +63,14 @@ class ScriptedReplica:
     """When each replica last sent a request to the candidate."""
     cut_off: bool = False
     """The store goes away as soon as this process wants to read it."""
+    gives_back: bool = False
+    """A refresh gives the store what it lost."""
 
     async def refresh(self) -> None:
         self.store.away = self.store.away or self.cut_off
+        if self.gives_back:
+            for state in self.snapshot.states.values():
+                await self.store.restore(state)
         self.snapshot = replace(self.snapshot, states=await self.store.load())
 
     async def kill_locally(self, name: str, by: str, reason: str) -> None:
