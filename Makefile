@@ -24,7 +24,7 @@ HAS_RUNTIME := $(VENV)/.has-runtime
 HAS_DEV     := $(VENV)/.has-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-full test-deploy deps-deploy claude-code docs dashboards pictures bench-rewrite check lint types imports rules fix clean
+.PHONY: help setup demo run test test-full test-deploy deps-deploy claude-code docs dashboards pictures examples bench-rewrite check lint types imports rules fix clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ dashboards: $(HAS_DEV) ## Write deploy/grafana/dashboards/*.json anew from deplo
 
 pictures: $(HAS_DEV) ## Watch a migration for a quarter of an hour and draw docs/images anew
 	$(BIN)/python -m tests.support.watched_story
+
+examples: $(HAS_DEV) ## Run a demo migration for seven minutes and write docs/examples anew
+	$(BIN)/python -m tests.support.examples
 
 bench-rewrite: $(HAS_DEV) ## What rewriting costs, in time and memory (ARGS=--json)
 	$(BIN)/python -m bench.rewrite $(ARGS)
