@@ -2,7 +2,8 @@
 
 While control is as sick the trouble is the provider's, and moving callers there would not help them: the
 verdict is inconclusive and says so. Too little data is inconclusive too, and so is a value that control's
-own rate comes to by chance: where it has one error in a hundred, two in twenty are no reason.
+own rate comes to by chance: where it has one error in a hundred, two in twenty are no reason. Nor are those
+of one unit alone, as long as several are asked for: whoever asks most may fail for reasons of their own.
 
 | breaker | the candidate's value | control is as sick |
 |---|---|---|
@@ -72,8 +73,8 @@ class _Seen:
     """What it is the value of; ends the sentence if it is above the limit."""
     shared: str = ""
     """Said instead where control is as sick; empty: it is not."""
-    chance: str = ""
-    """Said instead where control's own rate may come to it by chance; empty: it does not."""
+    doubt: str = ""
+    """Said instead where it is one unit's alone, or control's own rate may come to it by chance."""
     numbers: Mapping[str, float] = field(default_factory=dict)
     """More of what the verdict is made of."""
 
@@ -123,8 +124,8 @@ def _judge(name: str, asked: _Asked, seen: _Seen) -> GateResult:
     elif seen.shared:
         reason = f"provider: {seen.shared}"
         evidence[SHARED] = 1
-    elif seen.chance:
-        reason = f"too little data: {seen.chance}"
+    elif seen.doubt:
+        reason = f"too little data: {seen.doubt}"
     else:
         verdict, reason = Verdict.failed, f"{seen.said} {seen.above}"
     return GateResult(name, verdict, reason, evidence)
@@ -152,7 +153,11 @@ def _rate(asked: _Asked, failures: int, causes: str) -> _Seen:
         shared = f"candidate {said} is above {limit}, and control with {control_said} on its way there"
         if control_value > asked.rule.max:
             shared = f"candidate {said} and control {control_said} are both above {limit}"
-    chance = f"{said} of {ours.requests} requests may be chance: control has {control_said} of its own"
+    doubt = ""
+    if both.by_chance:
+        doubt = f"{said} of {ours.requests} requests may be chance: control has {control_said} of its own"
+    if asked.rule.min_units > 1 and len(ours.failing) == 1:
+        doubt = f"{said} of {ours.requests} requests failed, and all of them are one unit's"
     return _Seen(
         requests=ours.requests,
         control_requests=theirs.requests,
@@ -162,7 +167,7 @@ def _rate(asked: _Asked, failures: int, causes: str) -> _Seen:
         limit=limit,
         above=f"of {ours.requests} requests, above {limit}{causes}",
         shared=shared,
-        chance=chance if both.by_chance else "",
+        doubt=doubt,
         numbers={"failures": failures},
     )
 
@@ -180,7 +185,7 @@ def _latency(asked: _Asked) -> _Seen:
         shared = f"candidate with {said} is above {limit}, and so are {control_slow:.1%} of control's answers"
         if control_value > asked.rule.max:
             shared = f"candidate with {said} and control with {control_value:.3g} s are both above {limit}"
-    chance = f"{said} over {timed} requests may be chance: so slow are {control_slow:.1%} of control's"
+    doubt = f"{said} over {timed} requests may be chance: so slow are {control_slow:.1%} of control's"
     return _Seen(
         requests=timed,
         control_requests=control_timed,
@@ -190,7 +195,7 @@ def _latency(asked: _Asked) -> _Seen:
         limit=limit,
         above=f"over {timed} requests, above {limit}",
         shared=shared,
-        chance=chance if both.by_chance else "",
+        doubt=doubt if both.by_chance else "",
     )
 
 

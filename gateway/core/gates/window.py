@@ -14,7 +14,7 @@ bounded in units; what is written names each number only where there is one.
 """
 
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -35,6 +35,8 @@ UNITS_PER_BUCKET = 64
 """Distinct units remembered per bucket and arm, which bounds the memory."""
 UNITS_WRITTEN = 64
 """Distinct units written down per window and arm, or as many as a rule asks for if that is more."""
+FAILING_WRITTEN = 8
+"""Distinct units that failed, written down per window and arm: enough to see that it is not one alone."""
 _TIMED = "latency_p95_s"
 """The rule whose window is written with its durations."""
 
@@ -57,6 +59,8 @@ class Tally:
     """Of the priced requests."""
     issues: int = 0
     """Units that complained."""
+    failing: frozenset[str] = frozenset()
+    """Some of the units that met an error or a fallback, keyed; empty where nobody said."""
 
     def __add__(self, other: "Tally") -> "Tally":
         return Tally(
@@ -69,6 +73,7 @@ class Tally:
             self.priced + other.priced,
             self.cost_microusd + other.cost_microusd,
             self.issues + other.issues,
+            self.failing | other.failing,
         )
 
 
@@ -79,13 +84,24 @@ NOTHING: Totals = {arm: Tally() for arm in Arm}
 class _Bucket:
     """What one arm's callers met in one second, or in many of them."""
 
-    __slots__ = ("cost_microusd", "durations", "fallbacks", "issues", "outcomes", "priced", "units")
+    __slots__ = (
+        "cost_microusd",
+        "durations",
+        "failing",
+        "fallbacks",
+        "issues",
+        "outcomes",
+        "priced",
+        "units",
+    )
 
     def __init__(self) -> None:
         self.outcomes: dict[Outcome, int] = {}
         self.fallbacks = 0
         self.units: dict[str, int] = {}
         """Unit → in how many seconds it was there."""
+        self.failing: dict[str, int] = {}
+        """The same, of those that failed."""
         self.durations: dict[int, int] = {}
         self.priced = 0
         self.cost_microusd = 0
@@ -95,6 +111,7 @@ class _Bucket:
         """Add another one, or take it away again (-1)."""
         self.count(other, sign)
         _merge(self.units, other.units, sign)
+        _merge(self.failing, other.failing, sign)
 
     def count(self, other: "_Bucket", sign: int = 1) -> None:
         """The same, but for the units."""
@@ -112,7 +129,7 @@ class _Bucket:
         outcomes = {outcome.value: count for outcome, count in self.outcomes.items()}
         return Tally(
             requests, errors, self.fallbacks, frozenset(self.units), outcomes, dict(self.durations),
-            self.priced, self.cost_microusd, self.issues,
+            self.priced, self.cost_microusd, self.issues, frozenset(self.failing),
         )  # fmt: skip
 
 
@@ -174,6 +191,9 @@ class Window:
             bucket.cost_microusd += booking.cost_microusd
         if unit_key and len(bucket.units) < UNITS_PER_BUCKET:
             bucket.units[unit_key] = 1
+        failed = booking.fallback or outcome in ERRORS
+        if unit_key and failed and len(bucket.failing) < FAILING_WRITTEN:
+            bucket.failing[unit_key] = 1
 
     def complained(self, place: Place, now: float) -> None:
         """Book that a unit complained, for the first time."""
@@ -285,10 +305,11 @@ def _tally(counted: Mapping[str, Any]) -> Tally:
         int(counted.get("priced", 0)),
         int(counted.get("cost_microusd", 0)),
         int(counted.get("issues", 0)),
+        frozenset(counted.get("failing", ())),
     )
 
 
-def _plain(parts: Iterable[_Bucket], units: int, *, timed: bool) -> dict[str, Any]:
+def _plain(parts: Sequence[_Bucket], units: int, *, timed: bool) -> dict[str, Any]:
     """Return what the parts hold together, as plain data; at most so many units."""
     whole, named = _Bucket(), dict[str, None]()
     for part in parts:
@@ -297,6 +318,7 @@ def _plain(parts: Iterable[_Bucket], units: int, *, timed: bool) -> dict[str, An
             if len(named) >= units:
                 break
             named[unit] = None
+    failing = dict.fromkeys(islice((unit for part in parts for unit in part.failing), FAILING_WRITTEN))
     tally = whole.tally
     always = {
         "requests": tally.requests,
@@ -310,6 +332,7 @@ def _plain(parts: Iterable[_Bucket], units: int, *, timed: bool) -> dict[str, An
         "priced": tally.priced,
         "cost_microusd": tally.cost_microusd,
         "issues": tally.issues,
+        "failing": list(failing),
     }
     return always | {name: value for name, value in if_any.items() if value}
 

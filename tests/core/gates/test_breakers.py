@@ -215,6 +215,21 @@ def test_what_controls_own_rate_may_come_to_by_chance_is_no_reason(
     assert SHARED not in result.evidence
 
 
+@pytest.mark.parametrize("name", ["error_rate", "fallback_rate"])
+@pytest.mark.parametrize(
+    ("failing", "least", "verdict"),
+    [(1, 5, Verdict.inconclusive), (2, 5, Verdict.failed), (0, 5, Verdict.failed), (1, 1, Verdict.failed)],
+)
+def test_one_unit_that_fails_for_its_own_reasons_moves_nobody(
+    name: str, failing: int, least: int, verdict: Verdict
+) -> None:
+    units = frozenset(f"u{n}" for n in range(failing))
+    ours = tally(40, errors=20, fallbacks=20, failing=units)  # nobody named: counted by an older process
+    result = verdict_of(name, ours, CALM, min_units=least)
+    assert result.verdict is verdict
+    assert ("all of them are one unit's" in result.reason) is (verdict is Verdict.inconclusive)
+
+
 def test_a_healthy_candidate_survives_a_hundred_days() -> None:
     chance, false = Random(5), 0
     for _ in range(288 * 100):  # windows of five minutes, each with one error in a hundred

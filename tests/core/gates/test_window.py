@@ -33,7 +33,10 @@ def seen(*outcomes: Outcome, fallbacks: int = 0, units: tuple[str, ...] = ("u",)
     errors = sum(outcome in ERRORS for outcome in outcomes)
     counted = {outcome.value: outcomes.count(outcome) for outcome in outcomes}
     durations = {SECOND: len(outcomes)}
-    return Tally(len(outcomes), errors, fallbacks, frozenset(units), counted, durations, **more)
+    failing = frozenset(units if errors or fallbacks else ())
+    return Tally(
+        len(outcomes), errors, fallbacks, frozenset(units), counted, durations, failing=failing, **more
+    )
 
 
 # --- booking ------------------------------------------------------------------------------------------------
@@ -102,6 +105,20 @@ def test_units_are_distinct_and_bounded() -> None:
 
 
 # --- the sliding window -------------------------------------------------------------------------------------
+
+
+def test_those_that_failed_are_named_in_part_and_forgotten_with_their_failure() -> None:
+    window, rules = Window(), {"error_rate": BreakerRule(0.05, 60)}
+    for n in range(100):
+        window.add(ended(Outcome.ok, f"u{n}"), 10.0)
+    window.add(ended(Outcome.timeout, "late"), 10.0)
+    assert tally(window, 10.0).failing == {"late"}
+    for n in range(20):
+        window.add(ended(Outcome.ok, f"u{n}", fallback=True), 11.0)
+    for now, named in ((11.0, gates.FAILING_WRITTEN), (69.0, gates.FAILING_WRITTEN), (70.0, 8), (71.0, 0)):
+        found = merge([window.to_doc(now, rules)], run=1)[60][Arm.candidate].failing
+        assert len(found) == named
+        assert "late" not in found or now < 70
 
 
 def test_a_window_forgets_what_is_older_than_its_length() -> None:
