@@ -212,7 +212,12 @@ class Reader:
         except StoreUnavailable:
             return {name: self._replica.snapshot.state(name) for name in files}, False
         runs = {name for name, state in stored.items() if state.spec is not None}
-        return {name: stored.get(name) or MigrationState(name) for name in runs.union(files)}, True
+        return {name: self._newest(stored.get(name), name) for name in runs.union(files)}, True
+
+    def _newest(self, stored: MigrationState | None, name: str) -> MigrationState:
+        """Return what is stored, unless the store has just come back without what the fleet agreed on."""
+        known = self._replica.snapshot.state(name), stored or MigrationState(name)
+        return known[0] if known[0].order > known[1].order else known[1]
 
     async def _state(self, name: str) -> tuple[MigrationState, bool]:
         states, available = await self._states()

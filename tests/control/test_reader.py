@@ -31,6 +31,14 @@ async def test_a_migration_that_was_never_written_is_a_draft(plane: ControlPlane
     assert status.next_check_at is None
 
 
+async def test_a_store_that_came_back_empty_makes_no_draft_of_a_run(plane: ControlPlane) -> None:
+    await plane.act("start")
+    before = await plane.service.read.status("m")
+    plane.store.server.lose()
+    after = await plane.service.read.status("m")
+    assert (after.phase, after.run, after.version) == (Phase.running, 1, before.version)
+
+
 async def test_an_unknown_migration_is_answered_with_the_known_ones(plane: ControlPlane) -> None:
     plane.specs["other"] = replace(SPEC, name="other")
     read = plane.service.read
