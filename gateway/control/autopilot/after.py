@@ -7,7 +7,8 @@ the audit log is not told again, whoever led when it was.
   event `drift` once the candidate has become worse than it was when it was promoted.
 - As long as it is watched, an event `retirement` 30, 14, 7 and 1 days before control's model ends.
 - After a rollback `incident:<seq>`, as soon as every replica has acknowledged it, or after 10 s without:
-  only then it is known when each has last sent a request to the candidate.
+  only then it is known when each has last sent a request to the candidate. And not before each has written
+  down what it counted until then.
 - After `complete`, the last report (document `final`).
 """
 
@@ -31,6 +32,8 @@ WARN_DAYS = (1, 7, 14, 30)
 """Days before control's retirement on which somebody is told."""
 SETTLE_S = 10.0
 """How long an incident waits for the last replica's acknowledgement."""
+COUNTED_S = 3.0
+"""How long it waits for the last counts: they are written every second."""
 
 
 class Keeps(Protocol):
@@ -142,7 +145,7 @@ class After:
             self._waiting[state.name] = waiting
         if waiting.seq:
             replicas = view.count_acknowledged(await self._store.replicas(), state)
-            if replicas.missing and now - waiting.since < SETTLE_S:
+            if now - waiting.since < (SETTLE_S if replicas.missing else COUNTED_S):
                 return
             await self._desk.keep_incident(state.name, waiting.seq, epoch=epoch)
         self._settled[state.name] = state.order

@@ -287,4 +287,6 @@ def _sentence(outlook: Outlook, rule: _Rule, action: Action) -> str:
     if state.phase is Phase.paused and action == "none":
         by = "by a person" if state.reason not in _STAYS else f"({state.reason})"
         return f"paused {by} at {at}: {said}"
+    if action == "resume":
+        return f"going on at {at}, its pause ({state.reason}) is over: {said}"
     return f"advancing from {at}: {said}" if rule.decision == "advance" else f"holding at {at}: {said}"

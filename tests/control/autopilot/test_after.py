@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from gateway.control.autopilot.after import SETTLE_S, WEEK_S, After
+from gateway.control.autopilot.after import COUNTED_S, SETTLE_S, WEEK_S, After
 from gateway.control.autopilot.controller import Controller, Judged
 from gateway.control.papers.incidents import IncidentPaper
 from gateway.core.evidence import Evidence
@@ -44,6 +44,13 @@ def papers(plane: ControlPlane) -> list[str]:
     return sorted(name for of, name in plane.server.data.documents if of == "m" and name != "evidence")
 
 
+async def once_counted(plane: ControlPlane, leader: Controller) -> None:
+    """Let the leader see what has happened, and again when the last counts must have come."""
+    await leader.tick()
+    plane.clock.advance(COUNTED_S)
+    await leader.tick()
+
+
 # --- rollbacks ----------------------------------------------------------------------------------------------
 
 
@@ -59,6 +66,7 @@ async def test_an_incident_is_written_as_soon_as_every_replica_has_acknowledged(
     await leader.tick()
     assert papers(plane) == []
     await plane.report("r2", candidate_sent_at=1002.5)
+    plane.clock.advance(COUNTED_S)
     await leader.tick()
     assert papers(plane) == ["incident:3"]
     body = await plane.store.document("m", "incident:3")
@@ -67,6 +75,18 @@ async def test_an_incident_is_written_as_soon_as_every_replica_has_acknowledged(
     assert (paper.id, paper.cause, paper.reason) == (3, "user", "answers too long")
     assert paper.last_candidate_request == {"r1": 1000.0, "r2": 1002.5}
     assert paper.markdown.startswith("# ")
+
+
+async def test_it_waits_for_the_last_counts(plane: ControlPlane) -> None:
+    leader = leading(plane)
+    await plane.serving()
+    await plane.act("rollback")
+    for _ in range(int(COUNTED_S)):
+        await leader.tick()
+        assert papers(plane) == []
+        plane.clock.advance(1)
+    await leader.tick()
+    assert papers(plane) == ["incident:3"]
 
 
 async def test_it_does_not_wait_for_ever_for_a_replica_that_is_silent(plane: ControlPlane) -> None:
@@ -86,7 +106,7 @@ async def test_an_incident_is_written_once_whoever_leads(plane: ControlPlane) ->
     first, second = leading(plane, "r1"), leading(plane, "r2")
     await plane.serving()
     await plane.act("rollback")
-    await first.tick()
+    await once_counted(plane, first)
     written = plane.server.data.documents["m", "incident:3"]
     await first.close()
     plane.clock.advance(60)
@@ -100,9 +120,9 @@ async def test_each_rollback_has_its_own(plane: ControlPlane) -> None:
     leader = leading(plane)
     await plane.serving()
     await plane.service.emergency_rollback("m", by="ada", reason="now")
-    await leader.tick()
+    await once_counted(plane, leader)
     await plane.act("restart", "rollback")
-    await leader.tick()
+    await once_counted(plane, leader)
     assert papers(plane) == ["incident:3", "incident:5"]
 
 
@@ -111,7 +131,7 @@ async def test_a_draft_that_was_rolled_back_has_one_too_and_keeps_nobody_from_an
 ) -> None:
     leader = leading(plane)
     await plane.act("rollback", reason="not this one")
-    await leader.tick()
+    await once_counted(plane, leader)
     assert papers(plane) == ["incident:1"]
     await plane.act("restart")
     await leader.tick()
@@ -125,7 +145,7 @@ async def test_what_is_changed_of_a_migration_that_rests_is_no_second_incident(p
     await leader.tick()
     await plane.act("rollback", mode="evict")
     await plane.service.set_lists("m", lambda lists: lists, by="ada", reason="", if_match=None)
-    await leader.tick()
+    await once_counted(plane, leader)
     assert papers(plane) == ["incident:3"]
     calls = plane.store.calls["events"]
     await leader.tick()

@@ -228,7 +228,8 @@ def test_a_paused_stage_goes_on_when_its_reason_is_gone(
     assert judged.action == expected
     # What is done is told as such: the audit log keeps the sentence.
     begins = {"advance": "advancing from", "rollback": "rolling back from", "none": "paused "}
-    assert judged.reason.startswith(begins.get(expected, "holding at"))
+    begins |= {"pause": "holding at", "resume": f"going on at 5 %, its pause ({reason}) is over: "}
+    assert judged.reason.startswith(begins[expected])
 
 
 def test_what_a_person_paused_is_judged_and_left_alone() -> None:
