@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 from gateway.core.spec import Freeze, Weekday
 
 _DAYS = get_args(Weekday)
-_MOST = 400
-"""Windows that are looked at one after the other: more than a year of days."""
+_MOST = 60
+"""Windows that are looked at one after the other: weekly ones that touch for so long never end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Frozen:
 
     name: str
     until: float | None
-    """Epoch seconds; None: nobody said."""
+    """Epoch seconds; None: nobody said, or never."""
 
 
 def frozen(freezes: Iterable[Freeze], now: float) -> Frozen | None:
@@ -38,6 +38,8 @@ def frozen(freezes: Iterable[Freeze], now: float) -> Frozen | None:
         if end is None:
             return Frozen(name, None)
         until = end
+    else:
+        return Frozen(name, None)
     return Frozen(name, until) if name else None
 
 

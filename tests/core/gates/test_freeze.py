@@ -71,14 +71,6 @@ def test_a_dated_window_may_be_open_on_either_side() -> None:
     )
 
 
-def test_a_freeze_of_every_day_is_told_for_more_than_a_year_and_ends_the_search() -> None:
-    always = Freeze("always", days=("mon", "tue", "wed", "thu", "fri", "sat", "sun"))
-    found = frozen([always], at("2026-11-20"))
-    assert found is not None
-    assert found.until is not None
-    assert found.until > at("2027-11-20")
-
-
 @pytest.mark.parametrize("freeze", [Freeze("nothing"), Freeze("hours", starts="08:00", ends="09:00")])
 def test_what_has_neither_days_nor_dates_never_freezes(freeze: Freeze) -> None:
     assert frozen([freeze], at("2026-11-20T08:30")) is None
@@ -116,3 +108,9 @@ def test_an_hour_that_comes_twice_or_never_is_frozen_rather_than_not(
     window = Freeze("n", days=("sat", "sun"), starts=starts, ends=ends, timezone="Europe/Berlin")
     assert all(frozen([window], at(now)) for now in frozen_at)
     assert not any(frozen([window], at(now)) for now in free_at)
+
+
+def test_a_freeze_of_every_day_has_no_end() -> None:
+    every = Freeze("always", days=("mon", "tue", "wed", "thu", "fri", "sat", "sun"))
+    assert frozen([every], at("2026-11-16T12:00")) == Frozen("always", None)
+    assert frozen([YEAR_END, every], at("2026-12-24T12:00")) == Frozen("year end", None)
