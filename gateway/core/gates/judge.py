@@ -20,9 +20,9 @@ say together is the first row of `_RULES` that holds:
 (*) Where `max_duration` is to roll back or to advance, the stage waits for it instead, since paused time does
 not count towards it. Past it, `advance` overlooks what is inconclusive, never what fails.
 
-What automation has paused goes on when the reason is gone (`_STAYS`). What a person has paused is judged, and
-rolled back if need be, and otherwise left alone. Numbers that could not be read make every gate an `error`:
-then nothing is done, unless a breaker fails that has its window.
+What automation has paused goes on when the reason is gone (`_STAYS`) and the counts are fresh. What a person
+has paused is judged, and rolled back if need be, and otherwise left alone. Numbers that could not be read make
+every gate an `error`: then nothing is done, unless a breaker fails that has its window.
 """
 
 from collections.abc import Callable, Mapping
@@ -266,6 +266,8 @@ def _act(outlook: Outlook, rule: _Rule) -> tuple[Action, PauseReason | None]:
         return "none", None
     if state.phase is Phase.paused and _STAYS[state.reason](outlook):
         return "none", None
+    if state.phase is Phase.paused and not outlook.green("freshness"):
+        return "none", None  # Or counts that flicker would take it up and pause it again, each time.
     if rule.decision == "advance":
         return "advance", None
     if rule.pause is not None:
