@@ -21,8 +21,8 @@ say together is the first row of `_RULES` that holds:
 not count towards it. Past it, `advance` overlooks what is inconclusive, never what fails.
 
 What automation has paused goes on when the reason is gone (`_STAYS`) and the counts are fresh. What a person
-has paused is judged, and rolled back if need be, and otherwise left alone. Numbers that could not be read make
-every gate an `error`: then nothing is done, unless a breaker fails that has its window.
+has paused is judged, and rolled back if need be, and otherwise left alone. Numbers that could not be read
+make every gate an `error`: then nothing is done, unless a breaker fails that has its window.
 """
 
 from collections.abc import Callable, Mapping
