@@ -257,7 +257,7 @@ class ControlService:
         after = replace(after, epoch=max(epoch, judged.epoch))
         seen = {"gates": judgement.gates, "metrics": judgement.metrics} if judgement else {}
         event = _event(order, judged, after, parse_json(to_json(seen)))
-        await self._store.commit(after, event, expected=judged.order)
+        await self._store.commit(after, event, expected=judged.order, term=epoch)
         with suppress(StoreUnavailable):
             await self._replica.refresh()
 

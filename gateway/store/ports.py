@@ -19,6 +19,9 @@ Order = tuple[int, int]
 OLD_RUN_KEPT_S = 30 * 86_400
 """How long the enrolments of a run are kept once the next one has begun."""
 
+EVIDENCE = "evidence"
+"""The document that the controller writes after every tick, so that who led before is known by it."""
+
 TALLY_KEPT_S = 90 * 86_400
 """How long what was counted in a scope is kept after any process last wrote there."""
 
@@ -91,13 +94,14 @@ class StateStore(Protocol):
         ...
 
     async def commit(
-        self, state: MigrationState, event: Event, *, expected: tuple[int, int]
+        self, state: MigrationState, event: Event, *, expected: tuple[int, int], term: int | None = None
     ) -> MigrationState:
         """Write state, audit event and publication in one step if the stored (epoch, version) equals
         `expected`.
 
         (0, 0) means: nothing is stored yet. The stored version becomes expected version + 1; `state.epoch`
-        must not be below the stored one. Returns what was stored. Raises StaleWrite.
+        must not be below the stored one. `term` is a leader's fencing epoch: nothing is written if the
+        `EVIDENCE` has been written under a greater one. Returns what was stored. Raises StaleWrite.
         """
         ...
 

@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
+from gateway.core.types import Event, MigrationState
 from gateway.errors import StaleWrite
-from gateway.store.ports import TALLY_KEPT_S, ReplicaReport
+from gateway.store.ports import EVIDENCE, TALLY_KEPT_S, ReplicaReport
 from tests.support.stores import Bench, RealBench
 
 DAY_S = 86_400
@@ -150,6 +151,20 @@ async def test_who_does_not_lead_any_more_is_refused_and_told_so(bench: Bench) -
     assert await store.document("m", "evidence") == b"new"
     await late.put_document("m", "report:2026-01-04", b"its own", epoch=3)
     await late.put_document("n", "evidence", b"its own", epoch=3)
+
+
+async def test_who_does_not_lead_any_more_cannot_write_the_state_either(bench: Bench) -> None:
+    """Not even where nobody has written the state since: that somebody else has led is enough."""
+    store, late = await bench.open(), await bench.open()
+    decided = Event(0.0, "controller", "automatic-advance", "", {}, {})
+    stored = await late.commit(MigrationState("m", epoch=9), decided, expected=(0, 0), term=3)
+    await store.put_document("m", EVIDENCE, b"of the next leader", epoch=4)
+    with pytest.raises(StaleWrite, match=r"a writer of epoch 3 is too late"):
+        await late.commit(stored, decided, expected=stored.order, term=3)
+    assert len(await store.events("m")) == 1
+    again = await store.commit(stored, decided, expected=stored.order, term=4)
+    assert again.version == stored.version + 1
+    assert (await late.commit(again, decided, expected=again.order)).version == again.version + 1
 
 
 async def test_documents_are_found_by_the_beginning_of_their_name(bench: Bench) -> None:

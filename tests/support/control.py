@@ -261,14 +261,14 @@ class Contended(MemoryStore):
     rivals = 0
 
     async def commit(
-        self, state: MigrationState, event: Event, *, expected: tuple[int, int]
+        self, state: MigrationState, event: Event, *, expected: tuple[int, int], term: int | None = None
     ) -> MigrationState:
         if self.rivals:
             self.rivals -= 1
             stored = self.server.data.states.get(state.name) or MigrationState(state.name)
             rival = replace(stored, epoch=await self.next_epoch())
             await super().commit(rival, Event(0.0, "eve", "note", "", {}, {}), expected=stored.order)
-        return await super().commit(state, event, expected=expected)
+        return await super().commit(state, event, expected=expected, term=term)
 
 
 def contended(*, rivals: int) -> ControlPlane:

@@ -16,6 +16,7 @@ from typing import Any
 from gateway.core.types import Arm, Event, MigrationState, Pin
 from gateway.errors import StoreUnavailable
 from gateway.store.ports import (
+    EVIDENCE,
     REPLICA_TTL_S,
     TALLY_KEPT_S,
     Enrolment,
@@ -119,11 +120,14 @@ class MemoryStore:
         return dict(data.states)
 
     async def commit(
-        self, state: MigrationState, event: Event, *, expected: tuple[int, int]
+        self, state: MigrationState, event: Event, *, expected: tuple[int, int], term: int | None = None
     ) -> MigrationState:
         data = await self._reach("commit")
         stored = data.states.get(state.name)
         after = successor(state, stored.order if stored else None, expected)
+        if term is not None:
+            present = data.documents.get((state.name, EVIDENCE), (0, b""))[0]
+            admit(state.name, EVIDENCE, term, stored=present)
         data.states[state.name] = after
         _append(data, state.name, event)
         self.server.publish()

@@ -21,13 +21,12 @@ from gateway.core.gates.picture import Picture
 from gateway.core.gates.window import merge
 from gateway.core.spec import MigrationSpec
 from gateway.core.types import Arm, MigrationState, from_json
+from gateway.store.ports import EVIDENCE as EVIDENCE
 from gateway.store.ports import ReplicaReport, Store
 from gateway.tasks import Clock
 
 logger = logging.getLogger(__name__)
 
-EVIDENCE = "evidence"
-"""The document that the controller writes after every tick."""
 ENROLLED_EVERY_S = 5.0
 """How often enrolled units are counted: a store may have to count them one by one."""
 

@@ -27,12 +27,12 @@ from gateway.core.spec import MigrationSpec
 from gateway.core.tally import RunTally
 from gateway.core.types import MigrationState, from_json, to_json
 from gateway.errors import NotFound
-from gateway.store.ports import Store
+from gateway.store.ports import EVIDENCE, Store
 from gateway.tasks import Clock
 
 T = TypeVar("T")
 
-EVIDENCE, FINAL, INCIDENT, REPORT = "evidence", "final", "incident:", "report:"
+FINAL, INCIDENT, REPORT = "final", "incident:", "report:"
 """Names of documents, or how they begin."""
 RUNS_READ = 4
 """Of how many of the last runs the counts are read, besides those from before the first."""

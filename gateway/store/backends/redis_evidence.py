@@ -12,7 +12,7 @@ from typing import Any
 from gateway.core.types import parse_json, to_json
 from gateway.store.backends import keys
 from gateway.store.backends.redis_link import Commands, RedisLink
-from gateway.store.ports import TALLY_KEPT_S, admit
+from gateway.store.ports import EVIDENCE, TALLY_KEPT_S, admit
 from gateway.tasks import Clock
 
 INDEX_KEPT_S = 86_400
@@ -69,7 +69,7 @@ class RedisEvidence:
         key = keys.document(migration, name)
 
         async def attempt(pipe: Commands) -> None:
-            admit(migration, name, epoch, stored=int(await pipe.hget(key, "epoch") or 0))
+            await _admit(pipe, migration, name, epoch)
             pipe.multi()
             pipe.hset(key, mapping={"epoch": epoch, "body": body})
             pipe.sadd(keys.documents(migration), name)
@@ -116,3 +116,14 @@ class RedisEvidence:
 def in_ms(seconds: float) -> int:
     """Return a ttl as the server takes it, at least one millisecond."""
     return max(1, round(seconds * 1000))
+
+
+async def admit_term(pipe: Commands, migration: str, term: int) -> None:
+    """Raise StaleWrite if somebody has led since `term`; the transaction fails if one does by its end."""
+    await pipe.watch(keys.document(migration, EVIDENCE))
+    await _admit(pipe, migration, EVIDENCE, term)
+
+
+async def _admit(pipe: Commands, migration: str, name: str, epoch: int) -> None:
+    stored = await pipe.hget(keys.document(migration, name), "epoch")
+    admit(migration, name, epoch, stored=int(stored or 0))

@@ -12,7 +12,7 @@ from typing import Any
 
 from gateway.core.types import Arm, Event, MigrationState, Pin, from_json, to_json
 from gateway.store.backends import keys
-from gateway.store.backends.redis_evidence import RedisEvidence, in_ms
+from gateway.store.backends.redis_evidence import RedisEvidence, admit_term, in_ms
 from gateway.store.backends.redis_link import Commands, RedisLink
 from gateway.store.ports import (
     OLD_RUN_KEPT_S,
@@ -63,7 +63,9 @@ class RedisStore(RedisEvidence):
                 if doc is not None
             }
 
-    async def commit(self, state: MigrationState, event: Event, *, expected: Order) -> MigrationState:
+    async def commit(
+        self, state: MigrationState, event: Event, *, expected: Order, term: int | None = None
+    ) -> MigrationState:
         """Write state, audit event and publication in one step if `expected` is what is stored."""
         write_id = secrets.token_bytes(8)
 
@@ -72,6 +74,8 @@ class RedisStore(RedisEvidence):
             if stored is not None and stored.write_id == write_id:
                 return replace(state, version=expected[1] + 1)
             after = successor(state, stored.order if stored else None, expected)
+            if term is not None:
+                await admit_term(pipe, after.name, term)
             await _enter(pipe, after.name)
             _stage_state(pipe, after, write_id)
             pipe.rpush(keys.events(after.name), to_json(event))

@@ -91,10 +91,7 @@ class SqliteEvidence:
         """Replace one document unless one of a greater epoch is there."""
 
         def write(database: Database) -> None:
-            row = database.execute(
-                "SELECT epoch FROM documents WHERE migration = ? AND name = ?", (migration, name)
-            ).fetchone()
-            admit(migration, name, epoch, stored=row[0] if row else 0)
+            admit_to(database, migration, name, epoch)
             replacement = (migration, name, epoch, body)
             database.execute("INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?)", replacement)
 
@@ -136,3 +133,11 @@ def _claimant(database: Database, claim: tuple[str, int, str, str]) -> str:
         "SELECT replica FROM claims WHERE migration = ? AND run = ? AND failure = ? AND unit = ?", claim
     )
     return str(rows.fetchone()[0])
+
+
+def admit_to(database: Database, migration: str, name: str, epoch: int) -> None:
+    """Raise StaleWrite if a document of a greater epoch is stored."""
+    row = database.execute(
+        "SELECT epoch FROM documents WHERE migration = ? AND name = ?", (migration, name)
+    ).fetchone()
+    admit(migration, name, epoch, stored=row[0] if row else 0)

@@ -16,9 +16,10 @@ from pathlib import Path
 from gateway.core.types import Arm, Event, MigrationState, from_json, to_json
 from gateway.errors import StoreUnavailable
 from gateway.store.backends import sqlite_rows
-from gateway.store.backends.sqlite_evidence import SqliteEvidence
+from gateway.store.backends.sqlite_evidence import SqliteEvidence, admit_to
 from gateway.store.backends.sqlite_file import Database, Lane
 from gateway.store.ports import (
+    EVIDENCE,
     OLD_RUN_KEPT_S,
     REPLICA_TTL_S,
     Enrolment,
@@ -73,13 +74,17 @@ class SqliteStore(SqliteEvidence):
 
         return await self._reads.run(read)
 
-    async def commit(self, state: MigrationState, event: Event, *, expected: Order) -> MigrationState:
+    async def commit(
+        self, state: MigrationState, event: Event, *, expected: Order, term: int | None = None
+    ) -> MigrationState:
         """Write state, audit event and publication in one step if `expected` is what is stored."""
         ends_at = self._clock.now() + OLD_RUN_KEPT_S
 
         def write(database: Database) -> MigrationState:
             order, run = _stored(database, state.name)
             after = successor(state, order, expected)
+            if term is not None:
+                admit_to(database, after.name, EVIDENCE, term)
             _write_state(database, after)
             _write_event(database, after.name, event)
             if after.run > run:
