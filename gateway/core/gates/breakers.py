@@ -21,7 +21,7 @@ Control over the limit is no excuse for a candidate that fails more than twice a
 does, where most requests are the candidate's: comparisons have left there, and control would help. Where they
 are not, the window may hold less of the past of the candidate than of control, which an outage strikes alike.
 
-Where the window holds too little of control's cost, its mean over the run stands in.
+Where the window holds too little of control, its errors and its mean cost over the run stand in.
 """
 
 from collections.abc import Callable, Mapping
@@ -49,6 +49,8 @@ class _Asked:
     control: Tally
     control_cost: float | None
     """Control's mean micro-dollars per request, as known from outside of the window."""
+    control_errors: tuple[float, float]
+    """Control's errors, and of how many requests, as known from there."""
 
     @property
     def least(self) -> int:
@@ -84,16 +86,19 @@ def judge_breakers(
     totals_by_window: Mapping[float, Totals],
     *,
     control_cost_microusd: float | None = None,
+    control_errors: tuple[float, float] = (0.0, 0.0),
 ) -> list[GateResult]:
     """Return the verdict of each breaker that has a rule, in a fixed order.
 
-    `control_cost_microusd` is control's mean cost over the run, for when the window holds too little of it.
+    For when the window holds too little of control: `control_cost_microusd` is its mean cost over the run,
+    `control_errors` are its errors there, and of how many requests.
     """
     results = []
     for name in BREAKERS:
         if name in rules:
             totals = totals_by_window.get(rules[name].window_s, NOTHING)
-            asked = _Asked(rules[name], totals[Arm.candidate], totals[Arm.control], control_cost_microusd)
+            ours, theirs = totals[Arm.candidate], totals[Arm.control]
+            asked = _Asked(rules[name], ours, theirs, control_cost_microusd, control_errors)
             results.append(_judge(name, asked, _LOOK[name](asked)))
     return results
 
@@ -153,9 +158,12 @@ def _rate(asked: _Asked, failures: int, causes: str) -> _Seen:
         shared = f"candidate {said} is above {limit}, and control with {control_said} on its way there"
         if control_value > asked.rule.max:
             shared = f"candidate {said} and control {control_said} are both above {limit}"
-    doubt = ""
-    if both.by_chance:
-        doubt = f"{said} of {ours.requests} requests may be chance: control has {control_said} of its own"
+    known, doubt = both, ""
+    if theirs.requests * 2 < asked.least:  # nearly everybody is on the candidate, or it has just begun
+        known = _Both(failures, ours.requests, *asked.control_errors, asked.least)
+    if known.by_chance:
+        own = _ratio(known.control_failures, known.control_of)
+        doubt = f"{said} of {ours.requests} requests may be chance: control has {own:.1%} of its own"
     if asked.rule.min_units > 1 and len(ours.failing) == 1:
         doubt = f"{said} of {ours.requests} requests failed, and all of them are one unit's"
     return _Seen(
@@ -252,7 +260,7 @@ class _Both:
     failures: float
     of: int
     control_failures: float
-    control_of: int
+    control_of: float
     least: int
     """Requests without which nothing is said of an arm."""
 
@@ -266,7 +274,7 @@ class _Both:
     @property
     def by_chance(self) -> bool:
         """Tell whether control's rate, as far as it is known, may well come to the candidate's failures."""
-        return self.control_of >= self.least and self._explained(
+        return self.control_of * 2 >= self.least and self._explained(
             (self.control_failures + 0.5) / (self.control_of + 1)
         )
 

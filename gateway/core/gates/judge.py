@@ -90,10 +90,17 @@ def _blind(gates: tuple[GateResult, ...], picture: Picture) -> Judgement:
 def _measure(picture: Picture) -> tuple[tuple[GateResult, ...], tuple[MetricRow, ...]]:
     baseline = picture.evidence.control
     cost = baseline.cost_microusd if baseline else None
+    of = baseline.counted.get("error", 0) if baseline else 0
+    errors = (baseline.rates.get("error", 0.0) * of, of) if baseline else (0.0, 0.0)
     ramp = picture.state.phase is not Phase.soaking
     compared = [*judge_failures(picture), *judge_means(picture)]
     gates: list[GateResult] = [
-        *judge_breakers(picture.spec.gates.breaker, picture.windows, control_cost_microusd=cost),
+        *judge_breakers(
+            picture.spec.gates.breaker,
+            picture.windows,
+            control_cost_microusd=cost,
+            control_errors=errors,
+        ),
         *judge_integrity(picture),
         *(gate for gate, _ in compared),
         *judge_quality(picture),

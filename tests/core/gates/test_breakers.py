@@ -193,7 +193,9 @@ def test_trouble_of_the_candidates_alone_is_its_own(name: str, control: Tally) -
         ("error_rate", tally(24, errors=4), tally(500, errors=5), Verdict.inconclusive),
         ("error_rate", tally(24, errors=5), tally(500, errors=5), Verdict.failed),
         ("error_rate", tally(20, errors=10), tally(20), Verdict.failed),
-        ("error_rate", tally(24, errors=2), tally(19), Verdict.failed),
+        ("error_rate", tally(24, errors=2), tally(10), Verdict.inconclusive),
+        ("error_rate", tally(24, errors=12), tally(10), Verdict.failed),
+        ("error_rate", tally(24, errors=2), tally(9), Verdict.failed),
         ("error_rate", tally(2000, errors=101), tally(2000, errors=20), Verdict.failed),
         ("fallback_rate", tally(20, fallbacks=3), tally(500, errors=15), Verdict.inconclusive),
         ("fallback_rate", tally(20, fallbacks=20), tally(500, errors=15), Verdict.failed),
@@ -213,6 +215,22 @@ def test_what_controls_own_rate_may_come_to_by_chance_is_no_reason(
     assert result.verdict is verdict
     assert ("may be chance" in result.reason) is (verdict is Verdict.inconclusive)
     assert SHARED not in result.evidence
+
+
+@pytest.mark.parametrize(
+    ("errors", "known", "verdict"),
+    [
+        (2, (10.0, 1000.0), Verdict.inconclusive),
+        (9, (10.0, 1000.0), Verdict.failed),
+        (2, (0.0, 0.0), Verdict.failed),
+    ],
+)
+def test_at_the_top_what_control_was_like_in_the_run_stands_in(
+    errors: int, known: tuple[float, float], verdict: Verdict
+) -> None:
+    totals = {300.0: {Arm.candidate: tally(24, errors=errors), Arm.control: tally(1)}}
+    (result,) = judge_breakers({"error_rate": RULES["error_rate"]}, totals, control_errors=known)
+    assert result.verdict is verdict
 
 
 @pytest.mark.parametrize("name", ["error_rate", "fallback_rate"])
