@@ -227,10 +227,9 @@ def test_a_paused_stage_goes_on_when_its_reason_is_gone(
 ) -> None:
     judged = judge(seen(spec, phase=Phase.paused, reason=reason, **changes))
     assert judged.action == expected
-    # What is done is told as such: the audit log keeps the sentence.
     begins = {"advance": "advancing from", "rollback": "rolling back from", "none": "paused "}
     begins |= {"pause": "holding at", "resume": f"going on at 5 %, its pause ({reason}) is over: "}
-    assert judged.reason.startswith(begins[expected])
+    assert judged.reason.startswith(begins[expected]), "the audit log keeps it"
 
 
 def test_what_a_person_paused_is_judged_and_left_alone() -> None:
@@ -338,10 +337,9 @@ def test_a_stage_of_units_alone_is_not_left_by_itself_where_none_are_counted(wei
 
 
 def test_a_weight_that_was_lowered_at_the_top_is_raised_by_a_person_alone() -> None:
-    top = {"stage_index": 2, "widest": LINE}
-    assert says(seen(weight=LINE, **top)) == ("advance", "advance", None)
+    assert says(seen(weight=LINE, stage_index=2, widest=LINE)) == ("advance", "advance", None)
     for weight in (0, 5_000, 99_999):
-        assert says(seen(weight=weight, **top)) == ("hold", "none", None)
+        assert says(seen(weight=weight, stage_index=2, widest=LINE)) == ("hold", "none", None)
 
 
 def test_the_sentence_names_the_gates_that_are_not_green() -> None:
