@@ -276,6 +276,8 @@ class ControlService:
                 )
         elif order.verb == "advance":
             gates = (await self.read.describe(before)).gates
+            if not gates and not order.force:
+                raise StoreUnavailable("the gates cannot be read now; force the advance, or try again")
             failed = Judgement(gates=gates).failed
             if failed and not order.force:
                 why = "; ".join(f"{gate.name}: {gate.reason}" for gate in failed)

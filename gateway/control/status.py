@@ -248,7 +248,8 @@ def sentence(facts: Facts, spec: MigrationSpec) -> str:
         case Phase.completed:
             return f"completed: everybody is on {spec.candidate}"
     leaving = ", conversations that began on the candidate may finish there" if state.draining else ""
-    return f"rolled back ({state.reason}): everybody is on control{leaving}"
+    why = f" - {state.cause}" if state.cause else ""
+    return f"rolled back ({state.reason}): everybody is on control{leaving}{why}"
 
 
 def count_acknowledged(reports: Iterable[ReplicaReport], state: MigrationState) -> ReplicaCount:

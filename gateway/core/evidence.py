@@ -4,8 +4,8 @@ It is written after every tick under the leader's fencing epoch. Everything in i
 what was there and of what has been counted since, so a tick that is repeated, late or made by another process
 adds nothing twice: the tests remember how much of the counts they have eaten.
 
-Time that counts towards a stage is time in which a leader watched: paused time does not, nor does time in
-which nobody led or the store was away, and a clock that jumps changes nothing.
+Time that counts towards a stage is time in which a leader watched: paused time does not, and a clock that
+jumps changes nothing. Of a time in which nobody led, or the store was away, half a minute counts at most.
 
 What the tests eat, by name:
 

@@ -170,6 +170,7 @@ def _new_run(state: MigrationState, order: Order, file_spec: MigrationSpec) -> M
         entry=0,
         slow_after_s=0.0,
         started_by=order.by,
+        cause="",
     )
     return _enter_stage(fresh, 0, order, file_spec)
 
@@ -306,6 +307,7 @@ def _rolled_back(cause: str) -> Handler:
             state,
             phase=Phase.rolled_back,
             reason=cause,
+            cause=order.reason,
             weight=0,
             draining=drains,
             evicted_run=state.evicted_run if drains else state.run,
@@ -316,7 +318,7 @@ def _rolled_back(cause: str) -> Handler:
 
 
 def _emergency(state: MigrationState, order: Order, _: MigrationSpec) -> MigrationState:
-    return emergency(state, by=order.by, at=order.at)
+    return replace(emergency(state, by=order.by, at=order.at), cause=order.reason)
 
 
 def _stop_draining(state: MigrationState, order: Order, file_spec: MigrationSpec) -> MigrationState:

@@ -178,6 +178,8 @@ class MigrationState:
     slow_after_s: float = 0.0
     """Control's p95 of the whole answer, frozen by the controller: slower requests are `slow`. 0: not known.
     """
+    cause: str = ""
+    """Why it was rolled back, in the words of whoever did; empty before, and from the next run on."""
     draining: bool = False
     """Rolled back with `drain`: conversations that began on the candidate may finish there."""
 

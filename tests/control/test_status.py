@@ -151,8 +151,8 @@ def test_without_the_store_nothing_can_be_concluded() -> None:
         ({"phase": Phase.draft}, "not started: everybody is on control"),
         ({"phase": Phase.completed}, f"completed: everybody is on {SPEC.candidate}"),
         (
-            {"phase": Phase.rolled_back, "reason": "automatic"},
-            "rolled back (automatic): everybody is on control",
+            {"phase": Phase.rolled_back, "reason": "automatic", "cause": "error_rate: 52.4%"},
+            "rolled back (automatic): everybody is on control - error_rate: 52.4%",
         ),
         ({"phase": Phase.rolled_back, "reason": "user", "draining": True}, "may finish there"),
         ({}, "running at 20 %"),

@@ -28,8 +28,11 @@ from tests.support.situations import (
 )
 @pytest.mark.parametrize("before", [RUNNING, PAUSED, SOAKING])
 def test_a_rollback_says_why_and_serves_nothing(before: MigrationState, verb: Verb, cause: str) -> None:
-    after = carry_out(before, order(verb), SPEC)
+    after = carry_out(before, replace(order(verb), reason="too many errors"), SPEC)
     assert (after.phase, after.reason, after.weight) == (Phase.rolled_back, cause, 0)
+    assert after.cause == "too many errors"
+    again = carry_out(after, order("restart"), SPEC)
+    assert again.cause == ""
     assert (after.evicted_run, after.draining) == (1, False)
     assert after.killed is (cause == "emergency")
     assert after.stage_index == before.stage_index

@@ -15,6 +15,7 @@ from typing import Any
 
 from gateway.control.notify.sinks import ChangeKind
 from gateway.core.gates.verdict import Verdict
+from gateway.core.gates.words import spoken
 from gateway.core.spec import MigrationSpec, Stage
 from gateway.core.types import Event, Phase
 
@@ -207,7 +208,7 @@ def _approval(scene: _Scene) -> Told:
         facts.append("Whoever started the run may not be the one who approves.")
     if stage and stage.approval_deadline_s is not None:
         then = "is rolled back" if stage.on_deadline == "rollback" else "stays where it is"
-        facts.append(f"If nobody approves within {stage.approval_deadline_s / 3600:g} h, it {then}.")
+        facts.append(f"If nobody approves within {spoken(stage.approval_deadline_s)}, it {then}.")
     title = f"waits for an approval to leave {scene.where}"
     return title, (*facts, *scene.why), "Look at its gates, then approve or not.", ("status", "approve")
 

@@ -11,7 +11,7 @@ say together is the first row of `_RULES` that holds:
 | no candidate traffic for too long | inconclusive | pauses: no_data |
 | `max_duration` is over, it says hold, and the stage cannot advance | inconclusive | pauses: inconclusive |
 | hold or units are not there yet | hold | waits |
-| counts are missing, or no traffic yet | inconclusive | waits |
+| counts are missing, no traffic or no unit yet | inconclusive | waits |
 | another gate is not green | inconclusive | pauses: inconclusive (*) |
 | a freeze is in force | hold | pauses: freeze |
 | nobody has approved | hold | pauses: approval |
@@ -157,6 +157,13 @@ class Outlook:
         return not spec.automatic or not (ends or last)
 
     @property
+    def uncounted(self) -> bool:
+        """Whether some numbers will be there in a moment: no reason for a pause."""
+        ratio = self.gates.get("sample_ratio")
+        nobody_yet = ratio is not None and ratio.verdict is Verdict.inconclusive
+        return (nobody_yet and not self.past_it) or not self.green("freshness", "traffic")
+
+    @property
     def quiet(self) -> bool:
         return gone_quiet(self.picture)
 
@@ -243,10 +250,10 @@ _RULES = (
     _Rule(lambda o: o.given_up, "inconclusive", "inconclusive", _why_given_up),
     _Rule(lambda o: not o.ripe, "hold", None, lambda o: _reasons(o, "min_units", "hold")),
     _Rule(
-        lambda o: not o.green("freshness", "traffic"),
+        lambda o: o.uncounted,
         "inconclusive",
         None,
-        lambda o: _reasons(o, "freshness", "traffic"),
+        lambda o: _reasons(o, "freshness", "traffic", "sample_ratio"),
     ),
     _Rule(lambda o: bool(o.red) and o.waits_for_the_end, "inconclusive", None, _why_red),
     _Rule(lambda o: bool(o.red), "inconclusive", "inconclusive", _why_red),

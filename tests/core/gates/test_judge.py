@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gateway.core.evidence import Evidence
 from gateway.core.gates.judge import judge
 from gateway.core.gates.picture import Picture
-from gateway.core.gates.verdict import BREAKERS, FAILURES, MEANS, ORDER, Judgement, Verdict
+from gateway.core.gates.verdict import BREAKERS, FAILURES, MEANS, ORDER, Judgement
 from gateway.core.gates.window import Tally
 from gateway.core.spec import BreakerRule, Check, Freeze, Gates, Lists, MigrationSpec, Stage
 from gateway.core.tally import CheckCount, Exposure, RunTally, StageTally
@@ -246,25 +246,6 @@ def test_an_approval_that_came_too_late_rolls_back_where_the_stage_says_so() -> 
     judged = judge(late)
     assert judged.action == "rollback"
     assert [each.name for each in judged.failed] == ["approval"]
-
-
-# --- numbers that are not there -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("phase", [Phase.running, Phase.paused, Phase.soaking])
-def test_what_could_not_be_read_makes_every_gate_an_error_and_nothing_happens(phase: Phase) -> None:
-    judged = judge(seen(phase=phase, windows={}, unmeasured="written by another version"))
-    assert {each.verdict for each in judged.gates} == {Verdict.error}
-    assert {each.reason for each in judged.gates} == {"written by another version"}
-    assert {*BREAKERS, "freshness"} <= {each.name for each in judged.gates}
-    assert (judged.decision, judged.action, judged.metrics) == ("inconclusive", "none", ())
-
-
-def test_a_breaker_that_has_its_window_rolls_back_although_tallies_could_not_be_read() -> None:
-    judged = judge(seen(windows=windows(ILL), unmeasured="written by another version"))
-    assert (judged.decision, judged.action) == ("rollback", "rollback")
-    assert {each.name for each in judged.failed} <= set(BREAKERS)
-    assert {each.verdict for each in judged.gates if each.name not in BREAKERS} == {Verdict.error}
 
 
 # --- every reason to roll back ------------------------------------------------------------------------------
