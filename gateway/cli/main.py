@@ -39,7 +39,8 @@ def _one_line() -> Iterator[None]:
         if not error.format_message():
             raise  # a group without a command, which shows its help
         where = getattr(getattr(error, "ctx", None), "command_path", "gateway")
-        _stop(f"{' '.join(error.format_message().split()).rstrip('.')} (see {where} --help)")
+        said = " ".join(error.format_message().replace("Value error, ", "").split()).rstrip(".")
+        _stop(f"{said} (see {where} --help)")
 
 
 def _stop(*lines: str) -> NoReturn:

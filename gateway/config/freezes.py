@@ -46,7 +46,8 @@ def _zone(name: str) -> str:
     try:
         zone(name)
     except ValueError:
-        close = get_close_matches(name, available_timezones(), n=1)
+        places = [known for known in available_timezones() if "/" in known]  # who writes CEST means no EST
+        close = get_close_matches(name, places, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else "; it is written Europe/Berlin or UTC"
         raise ValueError(f"there is no time zone {name!r} on this machine{hint}") from None
     return name

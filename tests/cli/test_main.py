@@ -21,6 +21,7 @@ def test_version_is_printed() -> None:
         (["serve", "--port", "eighty"], "--port"),
         (["serve", "--port", "99999"], "65535"),
         (["migration", "advanc"], "Did you mean 'advance'"),
+        (["migration", "report", "--kind", "daily"], "Invalid value for '--kind': 'daily' is not one of"),
         (["migration", "explain"], "Missing argument 'unit' (see gateway migration explain --help)"),
         (["migration", "rollback", "--mode", "slowly"], "'slowly'"),
         (["migration", "set-weight", "-5"], "-5"),

@@ -79,6 +79,10 @@ def test_a_time_of_day_needs_no_quotes(tmp_path: Path) -> None:
             {"days": ["sat"], "timezone": "Europe/Berln"},
             "timezone: there is no time zone 'Europe/Berln' on this machine; did you mean 'Europe/Berlin'?",
         ),
+        (
+            {"days": ["sat"], "timezone": "CEST"},
+            "timezone: there is no time zone 'CEST' on this machine; it is written Europe/Berlin or UTC",
+        ),
         ({"days": ["sat"], "timezone": "../etc/passwd"}, "timezone: there is no time zone "),
         ({"days": ["sat"], "timezone": ""}, "timezone: there is no time zone ''"),
         ({"days": ["sat"], "tz": "UTC"}, "tz: unknown key; "),

@@ -96,7 +96,7 @@ def tick(facts: Facts, item: str, note: str, *, by: str) -> Event:
         "run": facts.state.run,
         "fingerprint": fingerprint(facts.next_spec),
     }
-    return Event(facts.now, by, TICK, note, {}, {}, evidence)
+    return Event(facts.now, by, TICK, f"{item}: {note}" if note else item, {}, {}, evidence)
 
 
 def _line(item: Item) -> str:

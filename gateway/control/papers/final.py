@@ -31,7 +31,7 @@ from gateway.control.status import incidents_of
 from gateway.core.spec import MigrationSpec
 from gateway.core.stats.histogram import quantile
 from gateway.core.tally import ArmTotals, CheckCount
-from gateway.core.types import Arm
+from gateway.core.types import Arm, Phase
 
 CASES_TOLD = 20
 """Failing requests that are listed, at most, for each kind of failure."""
@@ -50,7 +50,7 @@ def write(facts: Facts) -> str:
         section("Stages", stage_history(facts, run)),
         section("Incidents in this run", bullets(told or ["none"])),
         section("Failing cases worth keeping", _MEANING_OF_CASES, cases(facts)),
-        section("What may be deleted", bullets(_leftovers(facts, facts.spec))),
+        section("What may be deleted", bullets(_leftovers(facts.state.phase, facts.spec))),
     )
 
 
@@ -186,7 +186,10 @@ def cases(facts: Facts) -> str:
     return table(("failure", "request", "task", "at"), rows) or "None were counted."
 
 
-def _leftovers(facts: Facts, spec: MigrationSpec) -> Iterator[str]:
+def _leftovers(phase: Phase, spec: MigrationSpec) -> Iterator[str]:
+    if phase != Phase.completed:
+        yield "nothing before it is completed: a run that goes on or is to come needs all of it"
+        return
     yield (
         f"once nobody asks for {listed(spec.models)} any more: the migration's file; until then it is what "
         "sends those requests to the new model"

@@ -138,7 +138,8 @@ async def test_a_tick_is_a_line_in_the_audit_log_and_changes_no_state(plane: Con
     checklist = await plane.desk.tick("m", "plan", "with bob", by="ada")
     ticked = next(item for item in checklist.items if item.id == "plan")
     assert (ticked.state, ticked.proof) == ("done", "person")
-    assert plane.verbs == ["tick"]
+    events = plane.server.data.events["m"]
+    assert [(event.verb, event.reason) for event in events] == [("tick", "plan: with bob")]
     assert plane.state.version == 0
     with pytest.raises(BadRequest):
         await plane.desk.tick("m", "coffee", "", by="ada")

@@ -3,15 +3,20 @@
 from dataclasses import replace
 
 from gateway.control.papers.final import cases, comparison, stage_history, write
-from gateway.core.spec import Holdback, Lists
+from gateway.core.spec import Holdback, Lists, MigrationSpec
 from gateway.core.stats.histogram import bin_of
 from gateway.core.tally import ArmTotals, CheckCount
 from gateway.core.types import Arm
 from tests.support.papers import DAY, HURT, SPEC, Story, arm, climbing, rolled_back, tally
 
 
-def done() -> Story:
-    return climbing("full").do("automatic-advance", by="controller").wait(20 * DAY).do("complete", by="bob")
+def done(spec: MigrationSpec = SPEC) -> Story:
+    return (
+        climbing("full", spec)
+        .do("automatic-advance", by="controller")
+        .wait(20 * DAY)
+        .do("complete", by="bob")
+    )
 
 
 def test_both_arms_stand_side_by_side_with_units() -> None:
@@ -87,9 +92,16 @@ def test_what_may_be_deleted_is_what_there_is() -> None:
     assert "its holdback" in full
     assert "not its checks (`extract-json`)" in full
     bare = replace(SPEC, lists=Lists(), holdback=Holdback(), checks=())
-    text = write(Story(bare).do("start").facts())
+    text = write(done(bare).facts())
     for words in ("its lists", "its holdback", "its checks"):
         assert words not in text
+
+
+def test_nothing_may_be_deleted_before_it_is_completed() -> None:
+    for story in (climbing("half"), rolled_back()):
+        text = write(story.facts())
+        assert "nothing before it is completed" in text
+        assert "variants of prompts" not in text
 
 
 def test_an_empty_run_is_a_page_all_the_same() -> None:
