@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 ENROLLED_EVERY_S = 5.0
 """How often enrolled units are counted: a store may have to count them one by one."""
 
+FEW = 1000
+"""So few are counted at every look: a run that has just begun, or is short, is not shown as empty."""
+
 
 class Gatherer:
     """Reads pictures. One per process: it remembers when each replica's counts last moved."""
@@ -81,7 +84,7 @@ class Gatherer:
             return dict.fromkeys(Arm, 0)
         now = self._clock.monotonic()
         run, at, counted = self._enrolled.get(state.name, (0, 0.0, {}))
-        if run != state.run or now - at >= ENROLLED_EVERY_S:
+        if run != state.run or sum(counted.values()) < FEW or now - at >= ENROLLED_EVERY_S:
             counted = await self._store.enrolled(state.name, state.run)
             self._enrolled[state.name] = state.run, now, counted
         return counted

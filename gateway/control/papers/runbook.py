@@ -61,8 +61,8 @@ def write(facts: Facts, plan: Plan) -> str:
 
 
 def _where(facts: Facts) -> str:
-    state = facts.state
-    what = "it has not been started" if not state.run else f"run {state.run} is {state.phase.value}"
+    state, spoken = facts.state, facts.state.phase.value.replace("_", " ")
+    what = "it has not been started" if not state.run else f"run {state.run} is {spoken}"
     taken = "the run's own copy of it" if state.phase in SERVING else "the migration's file"
     return f"As of {iso(facts.now)}: {what}. The configuration below is {taken}."
 

@@ -88,7 +88,17 @@ async def test_a_store_that_is_away_is_said_so(plane: ControlPlane) -> None:
         await plane.gatherer.evidence("m")
 
 
-async def test_enrolled_units_are_counted_now_and_then(plane: ControlPlane) -> None:
+async def test_a_few_enrolled_units_are_counted_at_every_look(plane: ControlPlane) -> None:
+    traffic, gatherer = Traffic(plane), Gatherer(plane.store, clock=plane.clock)
+    assert (await picture(plane, gatherer)).enrolled[Arm.candidate] == 0
+    await traffic.enrol(3)
+    assert (await picture(plane, gatherer)).enrolled[Arm.candidate] == 3
+
+
+async def test_enrolled_units_are_counted_now_and_then(
+    plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.control.autopilot.gather.FEW", 6)
     traffic, gatherer = Traffic(plane), Gatherer(plane.store, clock=plane.clock)
     plane.store.calls.clear()
     await traffic.enrol(3)

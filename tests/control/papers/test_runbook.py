@@ -12,7 +12,7 @@ from gateway.control.papers.runbook import write
 from gateway.control.papers.traffic import observe
 from gateway.core.spec import Check, CompatPolicy, Freeze, Lists, MigrationSpec, Stage
 from gateway.core.tally import Case, CheckCount
-from tests.support.papers import BEGAN, HURT, SPEC, Story, arm, climbing, tally, window
+from tests.support.papers import BEGAN, HURT, SPEC, Story, arm, climbing, rolled_back, tally, window
 
 
 def runbook(facts: Facts) -> str:
@@ -41,6 +41,13 @@ def test_it_says_what_changes_with_prices_and_retirement() -> None:
     gone = replace(leaving, lifecycle=Lifecycle("retired", date(2027, 1, 1)))
     assert "**since 2027-01-01**" in runbook(replace(facts, control=gone))
     assert "`claude-opus-5-5` | not known" in runbook(replace(facts, candidate=None))
+
+
+def test_it_says_in_words_where_the_run_is() -> None:
+    assert "it has not been started. The configuration below is the migration's file." in write(
+        Story().facts()
+    )
+    assert "run 1 is rolled back. " in write(rolled_back().facts())
 
 
 def test_it_says_who_is_hit_and_who_is_not() -> None:
