@@ -44,10 +44,10 @@ def test_it_says_what_changes_with_prices_and_retirement() -> None:
 
 
 def test_it_says_in_words_where_the_run_is() -> None:
-    assert "it has not been started. The configuration below is the migration's file." in write(
+    assert "it has not been started. The configuration below is the migration's file." in runbook(
         Story().facts()
     )
-    assert "run 1 is rolled back. " in write(rolled_back().facts())
+    assert "run 1 is rolled back. " in runbook(rolled_back().facts())
 
 
 def test_it_says_who_is_hit_and_who_is_not() -> None:
