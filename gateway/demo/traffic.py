@@ -16,7 +16,7 @@ SAY_EVERY_S = 10.0
 
 
 class Traffic:
-    """Five applications that ask for the old model of the demo's first act."""
+    """Five applications that ask for the old model of the demo's first act; each names itself as the task."""
 
     def __init__(
         self, url: str, files: Path, catalogue: Catalogue, clock: Clock, *, say: Callable[[str], None]
@@ -30,6 +30,7 @@ class Traffic:
             model=GOOD.models[0],
             users=USERS,
             at_once=AT_ONCE,
+            say=lambda conversation: {"x-gateway-task": conversation.template.application},
         )
         self._clock = clock
         self._say = say

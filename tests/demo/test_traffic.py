@@ -41,6 +41,13 @@ async def test_it_asks_for_the_old_model_of_the_first_migration_and_says_how_it_
     assert "failed; mostly: " in last
 
 
+async def test_each_application_names_itself_as_the_task_for_checks_and_lists_that_go_by_it() -> None:
+    async with scripted_upstream(replying(REFUSED)) as upstream:
+        await stopped(traffic(upstream.url, [], SystemClock()), upstream, after=20)
+    tasks = {dict(request.headers)[b"x-gateway-task"] for request in upstream.requests}
+    assert tasks == {b"chat", b"classifier", b"coding-agent", b"documents", b"extraction"}
+
+
 async def test_it_says_so_now_and_then() -> None:
     said: list[str] = []
     clock = ManualClock()
