@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config import load_catalogue
-from gateway.control.autopilot.gather import ENROLLED_EVERY_S, EVIDENCE
+from gateway.control.autopilot.gather import EVIDENCE
 from gateway.core.evidence import Evidence
 from gateway.core.gates.verdict import Verdict
 from gateway.core.spec import Lists
@@ -70,7 +70,6 @@ async def test_the_units_that_are_enrolled_are_counted(plane: ControlPlane) -> N
     await plane.act("start")
     arms = [Arm.candidate, Arm.candidate, Arm.control]
     await plane.store.remember([Enrolment("m", 1, f"u{n}", arm) for n, arm in enumerate(arms)])
-    plane.clock.advance(ENROLLED_EVERY_S)
     enrolled = (await plane.service.read.status("m")).enrolled
     assert enrolled is not None
     assert (enrolled.control, enrolled.candidate) == (1, 2)

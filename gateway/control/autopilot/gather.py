@@ -27,12 +27,6 @@ from gateway.tasks import Clock
 
 logger = logging.getLogger(__name__)
 
-ENROLLED_EVERY_S = 5.0
-"""How often enrolled units are counted: a store may have to count them one by one."""
-
-FEW = 1000
-"""So few are counted at every look: a run that has just begun, or is short, is not shown as empty."""
-
 
 class Gatherer:
     """Reads pictures. One per process: it remembers when each replica's counts last moved."""
@@ -42,8 +36,6 @@ class Gatherer:
         self._clock = clock
         self._moved: dict[str, dict[str, tuple[object, float]]] = {}
         """Migration → replica → its last number, and when it was first seen."""
-        self._enrolled: dict[str, tuple[int, float, Mapping[Arm, int]]] = {}
-        """Migration → the run, when it was counted, and what came of it."""
 
     async def picture(
         self, state: MigrationState, spec: MigrationSpec, reports: Sequence[ReplicaReport]
@@ -79,15 +71,8 @@ class Gatherer:
             return None
 
     async def enrolled(self, state: MigrationState) -> Mapping[Arm, int]:
-        """Return the units that the run has enrolled, as counted lately; raises StoreUnavailable."""
-        if not state.run:
-            return dict.fromkeys(Arm, 0)
-        now = self._clock.monotonic()
-        run, at, counted = self._enrolled.get(state.name, (0, 0.0, {}))
-        if run != state.run or sum(counted.values()) < FEW or now - at >= ENROLLED_EVERY_S:
-            counted = await self._store.enrolled(state.name, state.run)
-            self._enrolled[state.name] = state.run, now, counted
-        return counted
+        """Return the units that the run has enrolled; raises StoreUnavailable."""
+        return await self._store.enrolled(state.name, state.run) if state.run else dict.fromkeys(Arm, 0)
 
     def _stale(
         self,

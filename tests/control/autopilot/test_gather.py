@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.control.autopilot.gather import ENROLLED_EVERY_S, EVIDENCE, Gatherer
+from gateway.control.autopilot.gather import EVIDENCE, Gatherer
 from gateway.core.evidence import Evidence
 from gateway.core.gates.picture import Picture
 from gateway.core.types import Arm, Outcome, to_json
@@ -88,28 +88,12 @@ async def test_a_store_that_is_away_is_said_so(plane: ControlPlane) -> None:
         await plane.gatherer.evidence("m")
 
 
-async def test_a_few_enrolled_units_are_counted_at_every_look(plane: ControlPlane) -> None:
+async def test_enrolled_units_are_counted_at_every_look(plane: ControlPlane) -> None:
     traffic, gatherer = Traffic(plane), Gatherer(plane.store, clock=plane.clock)
-    assert (await picture(plane, gatherer)).enrolled[Arm.candidate] == 0
-    await traffic.enrol(3)
-    assert (await picture(plane, gatherer)).enrolled[Arm.candidate] == 3
-
-
-async def test_enrolled_units_are_counted_now_and_then(
-    plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gateway.control.autopilot.gather.FEW", 6)
-    traffic, gatherer = Traffic(plane), Gatherer(plane.store, clock=plane.clock)
-    plane.store.calls.clear()
-    await traffic.enrol(3)
-    for _ in range(2):
-        assert (await picture(plane, gatherer)).enrolled == {Arm.control: 3, Arm.candidate: 3}
-    await traffic.enrol(5)
-    plane.clock.advance(ENROLLED_EVERY_S - 1)
-    assert (await picture(plane, gatherer)).enrolled[Arm.candidate] == 3
-    plane.clock.advance(1)
+    for enrolled, more in ((0, 3), (3, 5)):
+        assert (await picture(plane, gatherer)).enrolled == dict.fromkeys(Arm, enrolled)
+        await traffic.enrol(more)
     assert (await picture(plane, gatherer)).enrolled[Arm.candidate] == 5
-    assert plane.store.calls["enrolled"] == 2
 
 
 # --- whether it is fresh ------------------------------------------------------------------------------------
