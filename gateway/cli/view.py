@@ -244,6 +244,8 @@ def _autopilot(status: Status) -> Iterator[tuple[str, str]]:
     """Yield what automation says and waits for, and what the run has cost."""
     if (summary := status.get("summary")) and status["phase"] in PHASES_JUDGED:
         yield "where it stands", summary
+    elif status["phase"] == "rolled_back" and (cause := str(summary or "").partition(" - ")[2]):
+        yield "stopped by", cause
     if (watched_s := status.get("watched_s")) is not None and status["phase"] != "soaking":
         yield "watched", spoken(watched_s)
     approval = status.get("approval") or {}

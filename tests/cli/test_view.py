@@ -82,6 +82,7 @@ def test_the_report_shows_metrics_and_gates() -> None:
     ("changes", "words"),
     [
         ({"summary": "holding at 25 %: 140 of 200 units"}, "holding at 25 %: 140 of 200 units"),
+        ({"phase": "rolled_back", "summary": "rolled back - error: too many"}, "stopped by  error: too many"),
         ({"watched_s": 129_600.0}, "watched  36 h"),
         ({"approval": {"needed": True, "waiting_since": 0}}, "is all that is missing, since 1970-01-01"),
         ({"approval": {"needed": True, "by": "ann", "at": 0}}, "by ann at 1970-01-01 00:00:00"),

@@ -92,11 +92,13 @@ def _head(look: Look, width: int) -> Iterator[Text]:
     name = fit(f"{status['name']}: {view.standing(status)}", width - len(at) - 2)
     yield _ends(Text(name, style), Text(at, "dim"), width)
     summary = str(status.get("summary") or "")
+    stopped = list(_stopped_by(look, width)) if status["phase"] == "rolled_back" else []
+    if stopped:  # the summary ends with it
+        summary = summary.partition(" - ")[0]
     # Where nothing is judged it repeats the line above, as long as nothing is added.
     if status["phase"] in view.PHASES_JUDGED or "," in summary:
         yield from (Text(line) for line in folded(summary, width, 2))
-    if status["phase"] == "rolled_back":
-        yield from _stopped_by(look, width)
+    yield from stopped
     run = f"run {status['run']}, " if status["run"] else ""
     said = Text(run + view.agreement({**status["replicas"], "missing": ()}), "dim")
     models = fit(f"{status['control']} → {status['candidate']}", width - cell_len(said.plain) - 2)

@@ -1,5 +1,6 @@
 """A board fits its terminal in every situation, folds no row, and says in words what it says in colour."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -72,6 +73,14 @@ def test_why_it_was_rolled_back_stands_at_the_top() -> None:
         "stopped by error: too many",
     ]
     assert any("✗ early 25 %" in line for line in lines)
+
+
+def test_it_is_told_once_though_the_summary_says_it_as_well() -> None:
+    seen = SITUATIONS["rolled back"]
+    told = "rolled back (automatic): everybody is on control, conversations may finish there"
+    status = {**seen.status, "summary": f"{told} - error: too many"}
+    lines = board_of(replace(seen, status=status), 120, 40).splitlines()
+    assert lines[1:3] == [told, "stopped by error: too many"]
 
 
 @pytest.mark.parametrize(
