@@ -16,6 +16,7 @@ def running(upstream: Simulated, tmp_path_factory: pytest.TempPathFactory) -> It
         yield it
 
 
+@pytest.mark.full
 def test_an_emergency_rollback_right_after_redis_came_back_empty_is_not_lost(running: Fleet) -> None:
     assert running.redis is not None
     running.start("m")

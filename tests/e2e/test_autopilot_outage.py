@@ -71,6 +71,8 @@ def moved(before: dict[str, set[str]], after: dict[str, set[str]]) -> set[str]:
     return {unit for unit in known if len(before[unit] | after[unit]) > 1}
 
 
+@pytest.mark.full
+@pytest.mark.timeout(120)
 def test_without_redis_every_arm_stays_nothing_advances_and_a_failing_candidate_is_dropped(
     standing: Fleet,
 ) -> None:

@@ -72,7 +72,7 @@ def _sample_ratio(picture: Picture) -> GateResult:
     candidate, control = (picture.enrolled.get(arm, 0) for arm in (Arm.candidate, Arm.control))
     value = log_bayes_factor(candidate, control, SHARE)
     numbers = {"candidate": candidate, "control": control, "log_bayes_factor": value, "alarm": ALARM}
-    arms = f"{candidate} units on the candidate, {control} on control"
+    arms = f"{counted(candidate, 'unit')} on the candidate, {control} on control"
     if not candidate + control:
         return GateResult("sample_ratio", Verdict.inconclusive, "no unit has been enrolled yet", numbers)
     if value >= ALARM:

@@ -22,7 +22,8 @@ def test_the_first_sentence_says_it_all() -> None:
         "# Incident 4 of opus-4-5-to-5-5\n\nThe migration from `claude-opus-4-5-20251101` to "
     )
     assert (
-        "rolled back at 2027-01-20T08:42:00Z, 5 d 1 h after run 1 began and 42 min after `early` began" in text
+        "rolled back at 2027-01-20T08:42:00Z, 5 d 1 h after run 1 began and 42 min after `early` began"
+        in text
     )
     assert "while the candidate had 25 %" in text
     assert "stopped by the gateway itself (controller); everybody left at once" in text
