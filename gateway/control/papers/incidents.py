@@ -196,7 +196,7 @@ def _rows(evidence: Mapping[str, Any]) -> str:
 
 _AS_JUDGED = (
     "As it was judged: failures are the first ones of units, by the second in which a unit was active; "
-    "*at least* is what the ratio is not below, whenever one looks."
+    "*at least* is what the ratio is not below, whenever one looks; it lags behind the test of a margin."
 )
 
 

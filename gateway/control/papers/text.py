@@ -52,7 +52,8 @@ def later(at: float, start: float, what: str) -> str:
 def usd(microusd: float) -> str:
     """Return money: cents where there are dollars, more digits where there are only cents."""
     dollars = abs(microusd) / 1e6
-    whole, _, cents = f"{dollars:,.{2 if dollars >= 1 else 6}f}".partition(".")
+    digits = 2 if dollars >= 1 else 3 if dollars >= 0.1 else 6
+    whole, _, cents = f"{dollars:,.{digits}f}".partition(".")
     return f"{'-' if microusd < 0 else ''}${whole}.{cents.rstrip('0').ljust(2, '0')}"
 
 

@@ -113,6 +113,8 @@ def _where(facts: Facts) -> str:
     where = f"`{spec.control}` to `{spec.candidate}`: {state.phase.value.replace('_', ' ')}{reason}{since}"
     units = facts.enrolled.get(Arm.candidate, 0), facts.enrolled.get(Arm.control, 0)
     enrolled = f", {number(units[0])} units on the candidate and {number(units[1])} on control"
+    moved = state.phase is Phase.soaking and not units[1]
+    enrolled += " (all have moved up; who is held back is not among them)" if moved else ""
     return f"{where}, run {state.run}{enrolled if state.run else ''}."
 
 
@@ -222,7 +224,7 @@ def _soaking(facts: Facts, spec: MigrationSpec) -> Iterator[str]:
         yield f"nothing is left to wait for: `gateway migration complete {facts.name}`"
     else:
         end = f"until {until}" if until else "without an end: give it one"
-        yield f"{spec.holdback.percent:g} % are held back on control {end}"
+        yield f"{spec.holdback.percent:g} % are held back on control {end}: until then, only watch"
 
 
 def _retiring(facts: Facts, spec: MigrationSpec) -> Iterator[str]:
