@@ -79,7 +79,7 @@ def carry_out(state: MigrationState, order: Order, file_spec: MigrationSpec) -> 
     return replace(after, widest=widest, updated_at=order.at, updated_by=order.by)
 
 
-def emergency(state: MigrationState, *, by: str, at: float) -> MigrationState:
+def emergency(state: MigrationState, *, by: str, at: float, cause: str = "") -> MigrationState:
     """Return `state` as an emergency rollback leaves it; it always evicts, so no configuration is asked.
 
     For a process that must stop without the store as well: whether the verb is legal, `TABLE` knows.
@@ -88,6 +88,7 @@ def emergency(state: MigrationState, *, by: str, at: float) -> MigrationState:
         state,
         phase=Phase.rolled_back,
         reason="emergency",
+        cause=cause,
         weight=0,
         draining=False,
         evicted_run=state.run,
@@ -318,7 +319,7 @@ def _rolled_back(cause: str) -> Handler:
 
 
 def _emergency(state: MigrationState, order: Order, _: MigrationSpec) -> MigrationState:
-    return replace(emergency(state, by=order.by, at=order.at), cause=order.reason)
+    return emergency(state, by=order.by, at=order.at, cause=order.reason)
 
 
 def _stop_draining(state: MigrationState, order: Order, file_spec: MigrationSpec) -> MigrationState:

@@ -355,7 +355,8 @@ class Replica:
         floor = max(kill.epoch, state.epoch)
         await self._ask("raise_epoch", self._store.raise_epoch(floor))
         epoch = await self._ask("next_epoch", self._store.next_epoch())
-        after = replace(emergency(state, by=kill.by, at=self._clock.now()), epoch=epoch)
+        killed = emergency(state, by=kill.by, at=self._clock.now(), cause=kill.reason)
+        after = replace(killed, epoch=epoch)
         told = {"replica": self.id, "mode": "evict"}
         event = kill.event(self._clock.now(), state, replace(after, version=state.version + 1), told)
         try:

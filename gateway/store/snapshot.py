@@ -67,7 +67,7 @@ def corrected(loaded: Snapshot, disk: Snapshot) -> Snapshot:
 def obey(agreed: Snapshot, kills: Mapping[str, Kill]) -> Snapshot:
     """Return what is to be served: `agreed`, with what was killed here on control."""
     killed = {
-        name: emergency(agreed.state(name), by=kill.by, at=kill.at)
+        name: emergency(agreed.state(name), by=kill.by, at=kill.at, cause=kill.reason)
         for name, kill in kills.items()
         if kill.stands_over(agreed.state(name))
     }

@@ -60,6 +60,7 @@ async def test_a_kill_is_pushed_when_the_store_returns_and_then_let_go(fleet: Fl
     assert fleet.verbs == ["start", "emergency-rollback"]
     event = fleet.server.data.events["m"][-1]
     assert (event.by, event.reason, event.evidence["pushed_after"]) == ("ann", "bad answers", "store outage")
+    assert fleet.stored.cause == "bad answers"
     assert (event.before["phase"], event.after["phase"], event.after["version"]) == (
         "running",
         "rolled_back",
