@@ -211,7 +211,9 @@ def test_it_looks_until_an_error_that_will_not_pass(api: AdminApi) -> None:
 
 def test_ctrl_c_ends_it_and_is_no_failure(api: AdminApi) -> None:
     api.script(STATUS, status())
-    command = [sys.executable, "-m", "gateway.cli.main", "migration", "watch", "--json"]
+    # What is started in the background of a script is born deaf to SIGINT, and so is what it starts.
+    heeding = ("env", "--default-signal=INT")
+    command = [*heeding, sys.executable, "-m", "gateway.cli.main", "migration", "watch", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watching:
         assert watching.stdout is not None
         assert json.loads(watching.stdout.readline())["name"] == NAME
