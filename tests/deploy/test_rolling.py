@@ -40,7 +40,7 @@ async def test_a_rolling_restart_fails_no_request_and_cuts_no_stream(tree: Path,
         running = stack(tree, tmp_path, *services, GATEWAY_UPSTREAM_URL=where.url)
         fleet = await asyncio.to_thread(running.__enter__)
         try:
-            for verb in (("start",), ("set-weight", "50")):
+            for verb in (("start", "--force"), ("set-weight", "50")):
                 said = await asyncio.to_thread(
                     fleet.run_in, "gateway-1", "gateway", "migration", *verb, "--reason", "rehearsal"
                 )
